@@ -1,0 +1,135 @@
+"""The values that flow through a scan: `AudioFile -> AudioBlock -> Window -> WindowScore -> Finding`.
+
+Frozen dataclasses, standard library only. The result document an analyst keeps (JSON) is `spoofcheck.schema`.
+Times are seconds (`_s`), positions are samples at 16 kHz (`_sample`), unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SAMPLE_RATE_HZ = 16_000
+"""Every model works at this rate; `audio.decode` brings every recording to it."""
+
+
+def seconds_to_samples(seconds: float) -> int:
+    """Nearest sample at 16 kHz (halves round up). The one place where seconds become samples."""
+    return int(seconds * SAMPLE_RATE_HZ + 0.5)
+
+
+def samples_to_seconds(samples: int) -> float:
+    """Seconds of a sample count or position at 16 kHz."""
+    return samples / SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFile:
+    """What a recording's header and file system entry say, before a sample is decoded."""
+
+    path: Path
+    size_bytes: int
+    modified_at_s: float
+    """POSIX time of the last change."""
+    container: str
+    codec: str
+    sample_rate_hz: int
+    channels: int
+    bit_depth: int | None
+    """Bits per stored sample; None for lossy codecs, which have none."""
+    header_duration_s: float | None
+    decoder: str
+    """`"soundfile"` or `"ffmpeg"`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Condition of one channel of a recording, measured on the 16 kHz signal unless noted."""
+
+    speech_s: float
+    silence_share: float
+    """Share of 20 ms frames below -60 dBFS, 0..1."""
+    snr_db: float | None
+    """Level of speech over level of non-speech frames; None without both."""
+    clipping_share: float
+    """Share of samples in runs of at least two at the channel's own extreme >= 0.98 full scale, 0..1 (native rate)."""
+    bandwidth_hz: float
+    """Highest frequency whose long-term level is within 60 dB of the strongest band, at most 8,000 Hz."""
+    peak_dbfs: float
+    rms_dbfs: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One stretch of one channel, as the network will hear it.
+
+    Attributes:
+        start_sample: first sample, at 16 kHz, from the start of the recording.
+        end_sample: one past the last sample OF THE RECORDING it covers (a short file is repeated to fill the window).
+        speech_s: seconds of speech inside, by the voice activity detector; None when it did not run.
+        samples: float32 `[window_samples]`, or None when the window is not to be scored.
+    """
+
+    channel: int | None
+    index: int
+    start_sample: int
+    end_sample: int
+    speech_s: float | None
+    samples: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSummary:
+    """What is known of one channel once the whole recording was read."""
+
+    channel: int | None
+    """0-based channel, or None for a mono file or the mix of all channels."""
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingSummary:
+    """What is known once the whole recording was read; closes the stream of its windows."""
+
+    file: AudioFile
+    sha256: str
+    pcm_sha256: str
+    """SHA-256 of the decoded PCM at the native rate: interleaved little-endian float32."""
+    duration_s: float
+    channel_mode: str
+    """`"mono"`, `"mix"` or `"each"`."""
+    channels: tuple[ChannelSummary, ...]
+    warnings: tuple[tuple[str, str], ...] = ()
+    """(code, message) of what was odd but did not prevent scoring, e.g. `("truncated", ...)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An input that could not be scored, and why."""
+
+    path: Path
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowScore:
+    """A window's result.
+
+    Attributes:
+        raw_score: spoof logit minus bona fide logit; None when the window was not scored.
+        spoof_llr: calibrated natural-log likelihood ratio, positive supports synthetic; None likewise.
+        not_scored: why not (`"no-speech"`), else None.
+    """
+
+    start_sample: int
+    end_sample: int
+    speech_s: float | None
+    raw_score: float | None
+    spoof_llr: float | None
+    not_scored: str | None
