@@ -1,18 +1,38 @@
 """The result document: what `--json` writes, `spoofcheck report` reads and every renderer sees.
 
 A saved document is valid input. `spoof_llr` is a natural-log likelihood ratio: positive supports "synthetic".
-All text that came from outside (paths, metadata) is stored as found, with bytes that are not UTF-8 as `\\xNN`;
+All text that came from outside (paths, metadata) is stored as found, bytes that are not UTF-8 as `\\xNN`;
 escaping for a terminal or a page is the renderer's duty.
 """
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Final = "1.0"
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _escape_surrogate(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def escape_undecodable(text: str) -> str:
+    r"""`text` with the lone surrogates Python keeps for bytes that are not UTF-8 written as `\xNN`.
+
+    JSON cannot carry a lone surrogate; a saved result would otherwise fail at the very end of a scan.
+    """
+    return _SURROGATE.sub(_escape_surrogate, text)
+
+
+OutsideText = Annotated[str, AfterValidator(escape_undecodable)]
+"""Text that came from outside: as found, but always encodable."""
 
 
 class Verdict(StrEnum):
@@ -37,7 +57,7 @@ class Reason(_Model):
     """Why a verdict is what it is, or what to beware of."""
 
     code: str = Field(description="stable kebab-case identifier")
-    message: str = Field(description="one sentence for the analyst")
+    message: OutsideText = Field(description="one sentence for the analyst")
 
 
 class WindowResult(_Model):
@@ -45,9 +65,13 @@ class WindowResult(_Model):
 
     start_s: float = Field(ge=0)
     end_s: float = Field(ge=0)
-    speech_s: float | None = Field(description="seconds of speech inside; null when voice activity was not measured")
+    speech_s: float | None = Field(
+        description="seconds of speech inside; null when voice activity was not measured"
+    )
     raw_score: float | None = Field(description="spoof logit minus bona fide logit; null when not scored")
-    spoof_llr: float | None = Field(description="natural-log LR, positive supports synthetic; null when not scored")
+    spoof_llr: float | None = Field(
+        description="natural-log LR, positive supports synthetic; null when not scored"
+    )
     not_scored: str | None = Field(default=None, description="why the window has no score, e.g. 'no-speech'")
 
 
@@ -76,13 +100,15 @@ class MediaInfo(_Model):
 
     size_bytes: int
     modified_at: str = Field(description="ISO 8601, UTC")
-    container: str
-    codec: str
+    container: OutsideText
+    codec: OutsideText
     sample_rate_hz: int
     channels: int
     bit_depth: int | None
     decoder: str
-    pcm_sha256: str = Field(description="SHA-256 of the decoded PCM, native rate, interleaved little-endian float32")
+    pcm_sha256: str = Field(
+        description="SHA-256 of the decoded PCM, native rate, interleaved little-endian float32"
+    )
 
 
 class SourceMatch(_Model):
@@ -95,13 +121,17 @@ class SourceMatch(_Model):
 class Finding(_Model):
     """One exhibit (one channel of one recording), or one input that could not be scored."""
 
-    path: str
-    channel: int | None = Field(description="0-based channel; null for mono, for the mix, and for skipped inputs")
+    path: OutsideText
+    channel: int | None = Field(
+        description="0-based channel; null for mono, for the mix, and for skipped inputs"
+    )
     sha256: str | None = Field(description="SHA-256 of the file; null when it could not be read")
     duration_s: float | None
     speech_s: float | None
     verdict: Verdict
-    spoof_llr: float | None = Field(description="pooled natural-log LR of the exhibit, bounded; null when not given")
+    spoof_llr: float | None = Field(
+        description="pooled natural-log LR of the exhibit, bounded; null when not given"
+    )
     raw_score: float | None = Field(description="mean raw score of the scored windows; null when none was")
     reasons: tuple[Reason, ...] = Field(description="the first one decided the verdict")
     spans: tuple[Span, ...] = ()
@@ -117,7 +147,7 @@ class ToolInfo(_Model):
     name: Literal["spoofcheck"] = "spoofcheck"
     version: str
     git_commit: str | None
-    command_line: tuple[str, ...]
+    command_line: tuple[OutsideText, ...]
     python: str
     platform: str
     libraries: dict[str, str]
@@ -165,9 +195,9 @@ class ValidationFigure(_Model):
     level: Literal["window", "exhibit"]
     bonafide_trials: int
     spoof_trials: int
-    eer: float
-    eer_low: float
-    eer_high: float
+    eer: float = Field(ge=0, le=1)
+    eer_low: float = Field(ge=0, le=1, description="lower edge of the 95 % bootstrap interval")
+    eer_high: float = Field(ge=0, le=1, description="upper edge of the 95 % bootstrap interval")
     min_dcf: float
     act_dcf: float
     cllr: float
