@@ -1,0 +1,44 @@
+"""A detector is a front-end and a back-end."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from spoofcheck.nets.config import AnyBackEndConfig, AnyFrontEndConfig, Nes2NetLaConfig
+from spoofcheck.nets.frontends import build_front_end
+from spoofcheck.nets.nes2net import Nes2Net
+
+
+class Detector(nn.Module):
+    """Shape: float32 waveform `[B, N]` at 16 kHz -> logits `[B, 2]`, in the order (spoof, bonafide)."""
+
+    def __init__(self, front_end: nn.Module, back_end: nn.Module) -> None:
+        super().__init__()
+        self.front_end = front_end
+        self.back_end = back_end
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Shape: `[B, N]` -> `[B, 2]`."""
+        return cast(Tensor, self.back_end(self.front_end(waveform)))
+
+
+def build_detector(front_end: AnyFrontEndConfig, back_end: AnyBackEndConfig) -> Detector:
+    """The detector two configurations describe, with fresh weights, in training mode.
+
+    Raises:
+        ValueError: when the arguments contradict each other or the channel counts differ.
+    """
+    features = build_front_end(front_end)
+    if features.out_channels != back_end.channels:
+        raise ValueError(
+            f"the front-end gives {features.out_channels} channels, the back-end takes {back_end.channels}"
+        )
+    return Detector(features, build_back_end(back_end))
+
+
+def build_back_end(config: AnyBackEndConfig) -> Nes2Net:
+    """The back-end a configuration describes, with fresh weights."""
+    arguments = config.model_dump(exclude={"kind"})
+    return Nes2Net(**arguments, local_attention=isinstance(config, Nes2NetLaConfig))
