@@ -17,3 +17,8 @@ def models_dir() -> Path:
 def templates_dir() -> Path:
     """Directory with the report's `*.html.j2` templates."""
     return _BUNDLED / "templates" if _BUNDLED.is_dir() else _ROOT / "reports" / "templates"
+
+
+def checkout_dir() -> Path | None:
+    """Root of the checkout the program runs from, or None when it runs from an installed wheel."""
+    return None if _BUNDLED.is_dir() or not (_ROOT / ".git").exists() else _ROOT

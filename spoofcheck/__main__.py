@@ -1,0 +1,5 @@
+"""`python -m spoofcheck`."""
+
+from spoofcheck.cli import main
+
+main()

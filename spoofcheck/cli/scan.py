@@ -1,0 +1,241 @@
+"""`spoofcheck scan`: judge recordings and write what was found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spoofcheck.cli.output import STDOUT, check_outputs, write_output
+from spoofcheck.cli.status import ExitStatus, status_of
+from spoofcheck.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from spoofcheck.detect.scan import Scanner
+    from spoofcheck.schema import Finding, ScanDocument
+    from spoofcheck.types import Skipped
+
+
+class Channels(StrEnum):
+    """How the channels of a recording are examined."""
+
+    AUTO = "auto"
+    MIX = "mix"
+    EACH = "each"
+
+
+class Device(StrEnum):
+    """Where the network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+_INPUTS = "Inputs"
+_ANALYSIS = "Analysis"
+_OUTPUTS = "Outputs"
+
+
+def scan(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Recordings and folders (searched recursively).", show_default=False),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Only files matching this glob; repeatable.", rich_help_panel=_INPUTS, show_default=False),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="No files matching this glob; repeatable.", rich_help_panel=_INPUTS, show_default=False),
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="Read paths from a file or standard input, one a line or NUL-separated.",
+            rich_help_panel=_INPUTS,
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR",
+            help="Model to use: see 'spoofcheck models list'.",
+            rich_help_panel=_ANALYSIS,
+            show_default="the shipped default",
+        ),
+    ] = None,
+    hop: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", help="Distance between windows.", rich_help_panel=_ANALYSIS),
+    ] = 4.0,
+    channels: Annotated[
+        Channels,
+        typer.Option(
+            help="auto: mix near-identical channels, else score each, as call legs are.", rich_help_panel=_ANALYSIS
+        ),
+    ] = Channels.AUTO,
+    vad: Annotated[
+        bool,
+        typer.Option("--vad/--no-vad", help="Leave windows without speech unscored.", rich_help_panel=_ANALYSIS),
+    ] = True,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LLR",
+            help="Flag exhibits at or above this LLR.",
+            rich_help_panel=_ANALYSIS,
+            show_default="the model's own",
+        ),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the network runs.", rich_help_panel=_ANALYSIS)] = Device.AUTO,
+    batch_size: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|N", help="Windows per forward pass; never changes results.", rich_help_panel=_ANALYSIS
+        ),
+    ] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads that read ahead; never changes results.",
+            rich_help_panel=_ANALYSIS,
+            show_default="by cores",
+        ),
+    ] = None,
+    json_to: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE|-", help="Write the whole result as JSON.", rich_help_panel=_OUTPUTS),
+    ] = None,
+    jsonl_to: Annotated[
+        Path | None,
+        typer.Option("--jsonl", metavar="FILE|-", help="Write one JSON line per finding.", rich_help_panel=_OUTPUTS),
+    ] = None,
+    csv_to: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE|-", help="Write one row per finding.", rich_help_panel=_OUTPUTS),
+    ] = None,
+    report_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE.html", help="Write the self-contained report.", rich_help_panel=_OUTPUTS
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No table, progress or summary.", rich_help_panel=_OUTPUTS)
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Stop at what nobody foresaw, with a traceback.", rich_help_panel=_OUTPUTS)
+    ] = False,
+) -> int:
+    """Judge recordings: synthetic speech or not, where, and how strongly the evidence speaks.
+
+    Example: spoofcheck scan ./recordings --json result.json --report report.html
+    """
+    from spoofcheck.render import Format
+
+    wanted = {Format.JSON: json_to, Format.JSONL: jsonl_to, Format.CSV: csv_to, Format.HTML: report_to}
+    outputs = {form: target for form, target in wanted.items() if target is not None}
+    check_outputs(outputs.values())
+    batch_windows = _batch_windows(batch_size)
+    inputs = _inputs(paths or [], include or [], exclude or [], files_from)
+
+    # Only now is torch worth its two seconds.
+    from spoofcheck.detect.provenance import build_document
+    from spoofcheck.detect.scan import Scanner, ScanOptions
+
+    options = ScanOptions(
+        hop_s=hop,
+        channels=channels.value,
+        vad=vad,
+        threshold_llr=threshold,
+        device=device.value,
+        batch_windows=batch_windows,
+        workers=workers,
+        debug=debug,
+    )
+    scanner = Scanner(model, options)
+    started_at = datetime.now(UTC)
+    findings, complete = _findings(scanner, inputs, quiet)
+    document = build_document(
+        scanner, findings, started_at=started_at, complete=complete, command_line=["spoofcheck", *sys.argv[1:]]
+    )
+    problems = _write(document, outputs)
+    if not quiet:
+        _show(document, table=STDOUT not in outputs.values())
+    if problems:
+        raise OutputError("; ".join(problems))
+    return status_of(findings) if complete else ExitStatus.INTERRUPTED
+
+
+def _batch_windows(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--batch-size {text}: neither 'auto' nor a number of windows above 0")
+
+
+def _inputs(
+    paths: Sequence[Path], include: Sequence[str], exclude: Sequence[str], files_from: Path | None
+) -> list[Path | Skipped]:
+    from spoofcheck.audio.inputs import find_inputs, read_file_list
+
+    listed = read_file_list(files_from) if files_from is not None else []
+    if not paths and files_from is None:
+        raise UsageError("scan: name at least one recording or folder, or use --files-from")
+    inputs = list(find_inputs([*paths, *listed], include=include, exclude=exclude))
+    if not inputs:
+        raise UsageError("scan: no recordings found in the given folders (see docs/formats.md for what is read)")
+    return inputs
+
+
+def _findings(scanner: Scanner, inputs: Sequence[Path | Skipped], quiet: bool) -> tuple[list[Finding], bool]:
+    """All findings, and whether the scan came to its end; Ctrl-C keeps those that are done."""
+    from rich.console import Console
+
+    from spoofcheck.cli.progress import RichProgress
+
+    findings: list[Finding] = []
+    try:
+        with RichProgress(Console(stderr=True), enabled=not quiet) as progress:
+            for finding in scanner.findings(inputs, progress):
+                findings.append(finding)
+    except KeyboardInterrupt:
+        return findings, False
+    return findings, True
+
+
+def _write(document: ScanDocument, outputs: dict[Format, Path]) -> list[str]:
+    """Write every output that can be written; the problems of the others."""
+    from spoofcheck.render import render
+
+    problems = []
+    for form, target in outputs.items():
+        try:
+            write_output(target, render(document, form))
+        except OutputError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _show(document: ScanDocument, table: bool) -> None:
+    from rich.console import Console
+
+    from spoofcheck.render.console import summary, tables
+
+    if table:
+        console = Console()
+        for part in tables(document, console.width):
+            console.print(part)
+    Console(stderr=True).print(summary(document), highlight=False)

@@ -1,0 +1,243 @@
+"""The pipeline: recordings are read ahead in threads, their windows batched over files, scored and judged.
+
+Data flows one way: `Path -> Window ... RecordingSummary -> WindowScore -> Decision -> Finding`. Findings come in the
+order of the inputs, whatever the number of readers. One bad input becomes one `skipped` finding; it never ends a scan.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spoofcheck.audio.inputs import display_path, find_inputs
+from spoofcheck.audio.recording import read_windows
+from spoofcheck.detect.calibration import to_llr
+from spoofcheck.detect.decision import decide, with_threshold
+from spoofcheck.detect.findings import recording_finding, skipped_finding
+from spoofcheck.detect.progress import NoProgress, Progress
+from spoofcheck.detect.readers import Readers
+from spoofcheck.detect.scorer import DeviceName, WindowScorer
+from spoofcheck.errors import UsageError
+from spoofcheck.nets.bundle import Bundle, load_bundle
+from spoofcheck.nets.index import expected_hash, find_model
+from spoofcheck.schema import Finding
+from spoofcheck.types import (
+    AudioFile,
+    RecordingSummary,
+    Skipped,
+    Window,
+    WindowScore,
+    samples_to_seconds,
+    seconds_to_samples,
+)
+
+ChannelMode = Literal["auto", "mix", "each"]
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """What an analyst may choose. Everything else belongs to the model's config."""
+
+    hop_s: float = 4.0
+    channels: ChannelMode = "auto"
+    vad: bool = True
+    threshold_llr: float | None = None
+    device: DeviceName = "auto"
+    batch_windows: int | None = None
+    workers: int | None = None
+    debug: bool = False
+    """Raise what nobody foresaw instead of skipping the file it happened in."""
+
+
+class Scanner:
+    """A loaded model ready to judge recordings.
+
+    Args:
+        model: a shipped model's name, a model directory, or None for the shipped default.
+        options: see `ScanOptions`.
+
+    Raises:
+        ModelError: the model is missing, damaged or not what its index says.
+        UsageError: an option the model or machine cannot honour.
+    """
+
+    def __init__(self, model: str | Path | None = None, options: ScanOptions | None = None) -> None:
+        self.options = options or ScanOptions()
+        directory = find_model(model)
+        self.bundle: Bundle = load_bundle(directory, expected_sha256=expected_hash(directory))
+        config = self.bundle.config
+        self.hop_samples = seconds_to_samples(self.options.hop_s)
+        if not 0 < self.hop_samples <= config.window_samples:
+            raise UsageError(
+                f"--hop {self.options.hop_s:g}: must be above 0 and at most the model's window of "
+                f"{samples_to_seconds(config.window_samples):g} s, or speech would go unheard"
+            )
+        self.rule = with_threshold(config.decision, self.options.threshold_llr)
+        self.scorer = WindowScorer(self.bundle, self.options.device, self.options.batch_windows)
+
+    def findings(self, inputs: Iterable[Path | Skipped], progress: Progress | None = None) -> Iterator[Finding]:
+        """Judge inputs one by one, lazily; closing the iterator stops the readers.
+
+        Yields:
+            One finding per input, or per channel where channels are scored apart, in the order of `inputs`.
+        """
+        watcher = progress or NoProgress()
+        entries = list(inputs)
+        watcher.started([entry for entry in entries if isinstance(entry, Path)])
+        files = {i: _FileInProgress(entry) for i, entry in enumerate(entries)}
+        batch = _Batch(self.scorer)
+        first_open = 0
+        with Readers(entries, self._read, self.options.workers or _default_workers(), self.options.debug) as readers:
+            for index, item in readers.items():
+                file = files[index]
+                if isinstance(item, AudioFile):
+                    watcher.opened(item.path, item.header_duration_s)
+                elif isinstance(item, Window):
+                    file.add(item, batch)
+                    watcher.heard(file.path, samples_to_seconds(item.end_sample))
+                else:
+                    file.outcome = item
+                if len(batch) >= self.scorer.batch_windows:
+                    batch.score()
+                while first_open in files and files[first_open].is_complete():
+                    yield from self._judge(files.pop(first_open), watcher)
+                    first_open += 1
+            batch.score()
+            for index in sorted(files):
+                yield from self._judge(files[index], watcher)
+
+    def _read(self, path: Path) -> Iterator[AudioFile | Window | RecordingSummary]:
+        return read_windows(
+            path,
+            window_samples=self.bundle.config.window_samples,
+            hop_samples=self.hop_samples,
+            channels=self.options.channels,
+            vad=self.options.vad,
+            min_window_speech_s=self.rule.min_window_speech_s,
+        )
+
+    def _judge(self, file: _FileInProgress, watcher: Progress) -> Iterator[Finding]:
+        for finding in self._findings_of(file):
+            watcher.finished(file.path, finding)
+            yield finding
+
+    def _findings_of(self, file: _FileInProgress) -> Iterator[Finding]:
+        summary = file.outcome
+        if isinstance(summary, Skipped):
+            yield skipped_finding(summary)
+            return
+        if summary is None:
+            raise RuntimeError(f"{file.path}: judged before it was read to its end")
+        config = self.bundle.config
+        for channel in summary.channels:
+            windows = [self._calibrated(window) for window in file.windows[channel.channel]]
+            decision = decide(
+                windows, summary.file, channel.quality, config.calibration, self.rule, config.validated
+            )
+            yield recording_finding(summary, channel, windows, decision)
+
+    def _calibrated(self, window: _HeardWindow) -> WindowScore:
+        calibration = self.bundle.config.calibration
+        raw_score = window.raw_score
+        return WindowScore(
+            start_sample=window.start_sample,
+            end_sample=window.end_sample,
+            speech_s=window.speech_s,
+            raw_score=raw_score,
+            spoof_llr=None if raw_score is None else to_llr(raw_score, calibration.window, calibration.llr_bound),
+            not_scored="no-speech" if raw_score is None else None,
+        )
+
+
+def scan(
+    paths: Sequence[str | Path],
+    *,
+    model: str | Path | None = None,
+    options: ScanOptions | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Iterator[Finding]:
+    """Scan files and folders and yield findings lazily, in sorted input order.
+
+    Args:
+        paths: files and folders (folders are searched recursively).
+        model: a shipped model's name, a model directory, or None for the default.
+        options: hop, channels, voice activity gate, threshold, device, batch size, workers.
+        include: only names or relative paths matching one of these globs.
+        exclude: no names or relative paths matching one of these globs.
+        progress: told what happens while it happens.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        UsageError: the options contradict each other or the machine.
+
+    Example:
+        >>> for finding in spoofcheck.scan(["./recordings"]):  # doctest: +SKIP
+        ...     print(finding.path, finding.verdict, finding.spoof_llr)
+    """
+    scanner = Scanner(model, options)
+    return scanner.findings(find_inputs([Path(p) for p in paths], include=include, exclude=exclude), progress)
+
+
+def _default_workers() -> int:
+    return max(1, min(8, (os.cpu_count() or 1) - 1))
+
+
+@dataclass(slots=True)
+class _HeardWindow:
+    """A window whose samples went to the network; the score comes later."""
+
+    start_sample: int
+    end_sample: int
+    speech_s: float | None
+    raw_score: float | None = None
+
+
+@dataclass(slots=True)
+class _FileInProgress:
+    entry: Path | Skipped
+    windows: dict[int | None, list[_HeardWindow]] = field(default_factory=lambda: defaultdict(list))
+    outcome: RecordingSummary | Skipped | None = None
+    unscored: int = 0
+
+    @property
+    def path(self) -> Path:
+        return self.entry.path if isinstance(self.entry, Skipped) else self.entry
+
+    def add(self, window: Window, batch: _Batch) -> None:
+        heard = _HeardWindow(window.start_sample, window.end_sample, window.speech_s)
+        self.windows[window.channel].append(heard)
+        if window.samples is not None:
+            self.unscored += 1
+            batch.add(self, heard, window.samples)
+
+    def is_complete(self) -> bool:
+        return self.outcome is not None and self.unscored == 0
+
+
+class _Batch:
+    """Windows of any files that wait for the network."""
+
+    def __init__(self, scorer: WindowScorer) -> None:
+        self._scorer = scorer
+        self._waiting: list[tuple[_FileInProgress, _HeardWindow, NDArray[np.float32]]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, file: _FileInProgress, window: _HeardWindow, samples: NDArray[np.float32]) -> None:
+        self._waiting.append((file, window, samples))
+
+    def score(self) -> None:
+        scores = self._scorer.score([samples for _, _, samples in self._waiting])
+        for (file, window, _), raw_score in zip(self._waiting, scores, strict=True):
+            window.raw_score = raw_score
+            file.unscored -= 1
+        self._waiting.clear()

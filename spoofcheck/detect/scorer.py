@@ -1,0 +1,76 @@
+"""Runs a detector network over windows: device, precision, batch size, out-of-memory retreat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spoofcheck.errors import UsageError
+from spoofcheck.nets.bundle import Bundle
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+_AUTO_BATCH_WINDOWS = {"cpu": 8, "mps": 16, "cuda": 128}
+
+
+class WindowScorer:
+    """Scores windows with a loaded model.
+
+    Args:
+        bundle: the model; its network is moved to the device.
+        device: `"auto"` takes CUDA, then MPS, then the CPU.
+        batch_windows: windows per forward pass, or None for the device's default. Halved for good on out-of-memory.
+
+    Raises:
+        UsageError: the device asked for is not there.
+    """
+
+    def __init__(self, bundle: Bundle, device: DeviceName = "auto", batch_windows: int | None = None) -> None:
+        self.device = _pick_device(device)
+        self.batch_windows = batch_windows or _AUTO_BATCH_WINDOWS[self.device.type]
+        # bf16 halves the time on CUDA; elsewhere float32 keeps scores equal to the reference.
+        self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        self._network = bundle.network.to(self.device).eval()
+        self._label_index = {label: i for i, label in enumerate(bundle.config.label_order)}
+
+    def score(self, windows: Sequence[NDArray[np.float32]]) -> list[float]:
+        """Raw scores (spoof logit minus bona fide logit) of windows, each float32 `[window_samples]`."""
+        scores: list[float] = []
+        while len(scores) < len(windows):
+            batch = windows[len(scores) : len(scores) + self.batch_windows]
+            try:
+                scores += self._forward(batch)
+            except torch.cuda.OutOfMemoryError:
+                if self.batch_windows == 1:
+                    raise
+                self.batch_windows = max(1, self.batch_windows // 2)
+                torch.cuda.empty_cache()
+        return scores
+
+    @torch.inference_mode()
+    def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[float]:
+        waveforms = torch.from_numpy(np.stack(windows)).to(self.device)
+        with self._precision():
+            logits = self._network(waveforms).double().cpu()
+        spoof, bonafide = self._label_index["spoof"], self._label_index["bonafide"]
+        return [float(score) for score in logits[:, spoof] - logits[:, bonafide]]
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+def _pick_device(name: DeviceName) -> torch.device:
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(d for d in ("cuda", "mps", "cpu") if there[d]))
+    if not there[name]:
+        available = ", ".join(d for d, ok in there.items() if ok)
+        raise UsageError(f"--device {name}: not available on this machine (available: {available})")
+    return torch.device(name)
