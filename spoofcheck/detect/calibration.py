@@ -1,4 +1,4 @@
-"""From a raw score to a bounded likelihood ratio. The map is fitted by `spoofcheck.evaluation.calibration`."""
+"""From a raw score to a bounded likelihood ratio; `spoofcheck.evaluation.calibration` fits the map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def to_llr(raw_score: float, logistic: LogisticMap, llr_bound: float) -> float:
     """Natural-log likelihood ratio of a raw score; positive supports synthetic.
 
     Args:
-        raw_score: spoof logit minus bona fide logit of a window, or its mean over an exhibit's scored windows.
+        raw_score: spoof logit minus bona fide logit of a window, or the mean over an exhibit's scored windows.
         logistic: the map of that level.
         llr_bound: largest magnitude the calibration data support.
 

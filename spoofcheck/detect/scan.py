@@ -6,6 +6,7 @@ order of the inputs, whatever the number of readers. One bad input becomes one `
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -134,6 +135,10 @@ class Scanner:
             return
         if summary is None:
             raise RuntimeError(f"{file.path}: judged before it was read to its end")
+        if not file.has_finite_scores():
+            message = "The network gave no finite score; please report this file's properties."
+            yield skipped_finding(Skipped(file.path, "score-not-finite", message))
+            return
         config = self.bundle.config
         for channel in summary.channels:
             windows = [self._calibrated(window) for window in file.windows[channel.channel]]
@@ -217,6 +222,10 @@ class _FileInProgress:
         if window.samples is not None:
             self.unscored += 1
             batch.add(self, heard, window.samples)
+
+    def has_finite_scores(self) -> bool:
+        scores = (window.raw_score for heard in self.windows.values() for window in heard)
+        return all(score is None or math.isfinite(score) for score in scores)
 
     def is_complete(self) -> bool:
         return self.outcome is not None and self.unscored == 0
