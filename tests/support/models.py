@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from spoofcheck.nets.bundle import save_bundle
 from spoofcheck.nets.config import (
@@ -16,11 +17,11 @@ from spoofcheck.nets.config import (
     SpectralStemConfig,
     ValidatedConfig,
 )
-from spoofcheck.nets.detector import build_detector
+from spoofcheck.nets.detector import Detector, build_detector
 
 
 def tiny_config(name: str = "tiny") -> ModelConfig:
-    """A small stem into Nes2Net-LA with 64 channels, neutral calibration (LLR = raw score), no condition refused."""
+    """A small stem into Nes2Net-LA with 64 channels; the LLR is the raw score, no condition is refused."""
     neutral = LogisticMap(slope=1.0, intercept=0.0)
     return ModelConfig(
         name=name,
@@ -54,10 +55,33 @@ def tiny_config(name: str = "tiny") -> ModelConfig:
 
 
 def tiny_bundle(directory: Path, seed: int = 0) -> Path:
-    """Write a loadable model with random weights to `directory` and return it; the same seed, the same weights."""
+    """Write a loadable model with random weights to `directory` and return it.
+
+    The same seed gives the same weights. Scores differ between recordings (their spread is a few units), and
+    say nothing about them.
+    """
     config = tiny_config(directory.name)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         network = build_detector(config.front_end, config.back_end)
+        _settle(network)
     save_bundle(directory, config, network, "# Tiny\n\nRandom weights, for tests.\n")
     return directory
+
+
+@torch.no_grad()
+def _settle(network: Detector) -> None:
+    """Weights that keep a signal's size from layer to layer; scores of noises and tones spread around 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    seconds = torch.arange(32_000) / 16_000
+    tones = [torch.sin(2 * torch.pi * hz * seconds) for hz in (80, 300, 900, 2_500, 6_000)]
+    noises = [torch.randn(32_000) * scale for scale in (0.01, 0.1, 1.0)]
+    mixtures = [tone + 0.3 * torch.randn(32_000) for tone in tones]
+    waveforms = torch.stack([*tones, *noises, *mixtures])
+    logits = network.eval()(waveforms)
+    fc = network.back_end.fc
+    scale = 3.0 / (logits[:, 0] - logits[:, 1]).std()
+    fc.weight.mul_(scale)
+    fc.bias.copy_((fc.bias - logits.mean(dim=0)) * scale)
