@@ -56,13 +56,14 @@ def fit_logistic(raw_scores: ArrayLike, spoof: ArrayLike) -> tuple[float, float]
 
 
 def llr_bound(bonafide_trials: int, spoof_trials: int) -> float:
-    """Largest magnitude of a natural-log LLR that a calibration set of this size supports: `ln(min(trials) + 1)`.
+    """Largest magnitude of a natural-log LLR that a calibration set of this size supports.
 
-    The idea of ELUB (Vergeer et al. 2016, "when to stop extrapolating?"): add one misleading trial to each class
-    and give no LR that this would refute. With N trials that separate well, the empirical odds beyond them are then
-    about N + 1 to 1, and a larger LR would rest on the fitted curve alone. On overlapping data ELUB proper can be
-    narrower; there the fitted slope keeps LLRs small. The smaller class counts, because both directions of support
-    are bounded alike. Trials should be independent: where several windows come from one recording, count recordings.
+    It is `ln(min(trials) + 1)`, after the idea of ELUB (Vergeer et al. 2016, "when to stop extrapolating?"):
+    add one misleading trial to each class and give no LR that this would refute. With N trials that separate
+    well, the empirical odds beyond them are then about N + 1 to 1, and a larger LR would rest on the fitted
+    curve alone. On overlapping data ELUB proper can be narrower; there the fitted slope keeps LLRs small. The
+    smaller class counts, because both directions of support are bounded alike. Trials should be independent:
+    where several windows come from one recording, count recordings.
 
     Raises:
         ValueError: a class without a trial.

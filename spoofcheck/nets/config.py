@@ -51,7 +51,6 @@ class WhisperEncoderConfig(_Config):
 
     kind: Literal["whisper-encoder"] = "whisper-encoder"
     width: PositiveInt = 512
-    layers: PositiveInt = 6
     heads: PositiveInt = 8
     feed_forward_size: PositiveInt = 2048
     mel_bands: PositiveInt = 80

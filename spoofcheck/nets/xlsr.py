@@ -1,0 +1,73 @@
+"""The XLS-R front-end: a wav2vec 2.0 encoder on the raw waveform."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+_KERNELS = (10, 3, 3, 3, 3, 2, 2)
+_STRIDES = (5, 2, 2, 2, 2, 2, 2)
+
+
+class Xlsr(nn.Module):
+    """wav2vec 2.0 in the variant XLS-R uses: pre-norm layers, layer-normalised convolutions with bias.
+
+    Shape: float32 waveform `[B, N]` at 16 kHz -> last layer `[B, hidden_size, T]`, one frame per 20 ms and 15
+    ms less at the end: T = 199 for 64,000 samples, 201 for 64,600. The waveform enters as it is, without
+    normalisation, as the published detectors feed it. Fresh weights; nothing is downloaded, nothing is
+    masked.
+
+    Args:
+        hidden_size: width of the transformer, and output channels.
+        layers: transformer layers.
+        heads: attention heads.
+        feed_forward_size: inner width of a layer's feed-forward part.
+        conv_channels: channels of each of the seven convolutions.
+        position_kernel: taps of the convolutional position embedding.
+        position_groups: its groups.
+        dropout: on projection, hidden states and attention, in training.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 1024,
+        layers: int = 24,
+        heads: int = 16,
+        feed_forward_size: int = 4096,
+        conv_channels: int = 512,
+        position_kernel: int = 128,
+        position_groups: int = 16,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.out_channels = hidden_size
+        self.model = Wav2Vec2Model(
+            Wav2Vec2Config(
+                hidden_size=hidden_size,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                intermediate_size=feed_forward_size,
+                conv_dim=(conv_channels,) * len(_KERNELS),
+                conv_kernel=_KERNELS,
+                conv_stride=_STRIDES,
+                conv_bias=True,
+                feat_extract_norm="layer",
+                do_stable_layer_norm=True,
+                num_conv_pos_embeddings=position_kernel,
+                num_conv_pos_embedding_groups=position_groups,
+                feat_proj_dropout=dropout,
+                hidden_dropout=dropout,
+                attention_dropout=dropout,
+                activation_dropout=0.0,
+                layerdrop=0.0,
+                apply_spec_augment=False,
+                mask_time_prob=0.0,
+                mask_feature_prob=0.0,
+            )
+        )
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Shape: `[B, N]` -> `[B, hidden_size, T]`."""
+        return cast(Tensor, self.model(waveform).last_hidden_state.transpose(1, 2))
