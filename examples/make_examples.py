@@ -16,7 +16,7 @@ The human sources are checked by SHA-256. Everything is deterministic except pip
 so a rebuild speaks the same words with another intonation: the committed files are the reference.
 
 What is done alike to human and synthetic speech: resampling by soxr, one linear gain to -23 LUFS (ITU-R
-BS.1770, as measured by ffmpeg's ebur128), and the same encoder with the same settings wherever a format holds both. No
+BS.1770, by ffmpeg's ebur128), and the same encoder with the same settings wherever a format holds both. No
 clip was chosen or changed after a detector's score had been seen.
 """
 

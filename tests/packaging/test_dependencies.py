@@ -1,0 +1,61 @@
+"""Every dependency has a job: it is imported somewhere in the package, and nothing else is."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import spoofcheck
+from tests.test_architecture import imports, part_of, sources
+
+ROOT = Path(spoofcheck.__file__).resolve().parent.parent
+
+
+def _normalised(requirement: str) -> str:
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name is not None, requirement
+    return re.sub(r"[-_.]+", "-", name.group()).lower()
+
+
+def _names(requirements: Iterable[str]) -> set[str]:
+    return {_normalised(requirement) for requirement in requirements}
+
+
+def _project() -> dict[str, Any]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return dict(tomllib.load(file)["project"])
+
+
+def _imported_distributions(paths: Iterable[Path]) -> set[str]:
+    """Third-party distributions that the files import; the import's own name where none provides it."""
+    providers = packages_distributions()
+    tops = {name.split(".")[0] for path in paths for name in imports(path)}
+    third_party = tops - sys.stdlib_module_names - {"spoofcheck"}
+    return {_normalised(provider) for top in third_party for provider in providers.get(top, [top])}
+
+
+def _training() -> list[Path]:
+    return [path for path in sources() if part_of(path) == "training"]
+
+
+def _product() -> list[Path]:
+    return [path for path in sources() if part_of(path) != "training"]
+
+
+def test_every_dependency_is_imported() -> None:
+    assert _names(_project()["dependencies"]) - _imported_distributions(_product()) == set()
+
+
+def test_the_package_imports_only_its_dependencies() -> None:
+    assert _imported_distributions(_product()) - _names(_project()["dependencies"]) == set()
+
+
+def test_training_imports_only_its_extra() -> None:
+    project = _project()
+    declared = _names([*project["dependencies"], *project["optional-dependencies"]["train"]])
+    assert _imported_distributions(_training()) - declared == set()
