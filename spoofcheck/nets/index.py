@@ -99,7 +99,7 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
     """
     if isinstance(name_or_path, Path) or (name_or_path is not None and not _is_plain_name(name_or_path)):
         text = str(name_or_path)
-        if "\0" in text or not Path(text).is_dir():
+        if not text or "\0" in text or not Path(text).is_dir():
             raise ModelError(f"{text!r}: no such model directory")
         return Path(text)
     index = read_index()
