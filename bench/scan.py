@@ -1,0 +1,65 @@
+"""How fast `spoofcheck scan` is on the CPU, from start to end: an hour of 16 kHz speech in 60 files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.measure import Measurement, parser, run, scan_command, show
+from bench.speech import write_minutes
+
+MIN_REAL_TIME_FACTOR = 25.0
+
+
+def measure(model: str | None = None, files: int = 60, keep_json: Path | None = None) -> list[Measurement]:
+    """Scan `files` minutes; where `keep_json` is given the result is also left there."""
+    with tempfile.TemporaryDirectory(prefix="spoofcheck-bench-") as name:
+        folder = Path(name) / "recordings"
+        folder.mkdir()
+        result = keep_json or Path(name) / "scan.json"
+        audio_s = write_minutes(folder, files)
+        whole = run(scan_command([folder], model, "--json", str(result)))
+        findings = json.loads(result.read_text(encoding="utf-8"))["findings"]
+        stages = _stages(folder, model)
+    speech_s = sum(finding["speech_s"] for finding in findings)
+    windows = sum(window["spoof_llr"] is not None for finding in findings for window in finding["windows"])
+    note = f"{len(findings)} files of 60 s, {speech_s / audio_s:.0%} speech, {windows} windows scored"
+    return [
+        Measurement(
+            "scan, end to end", audio_s / whole.wall_s, "x real time", MIN_REAL_TIME_FACTOR, "at least", note
+        ),
+        Measurement("scan, files", len(findings) / whole.wall_s, "files/s"),
+        Measurement("scan, wall time", whole.wall_s, "s", note=f"{whole.cpu_s:.1f} s of CPU"),
+        Measurement("scan, peak memory", whole.peak_rss_bytes / 1e6, "MB"),
+        *(
+            Measurement(f"alone: {stage}", audio_s / wall_s, "x real time")
+            for stage, wall_s in stages.items()
+        ),
+    ]
+
+
+def _stages(folder: Path, model: str | None) -> dict[str, float]:
+    """Seconds that each stage takes alone in a process of its own, one after the other."""
+    command = [
+        sys.executable,
+        "-m",
+        "bench.stages",
+        str(folder),
+        *([] if model is None else ["--model", model]),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--files", type=int, default=60, help="how many one-minute files (default: 60)")
+    chosen = options.parse_args()
+    show(measure(chosen.model, chosen.files))
+
+
+if __name__ == "__main__":
+    main()
