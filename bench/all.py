@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import memory, scan, startup
 from bench.measure import Measurement, parser, show
+from spoofcheck import __version__
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 
@@ -38,8 +39,8 @@ def page(rows: Sequence[Measurement], machine: dict[str, str], model: str | None
         "# Benchmark results",
         "",
         "Written by `make bench` (`python -m bench.all`); never edited by hand. The recordings are made",
-        "from the human speech of the example recordings; every figure but those of single stages is of a whole",
-        "process, from its start to its end, on the CPU. A ratio above 1 is better than the target asks.",
+        "from the human speech of the example recordings; every figure but those of single stages is of one",
+        "whole process, from its start to its end, on the CPU. A ratio above 1 is better than the target asks.",
         "",
         f"Measured {at:%Y-%m-%d %H:%M} UTC with the model `{model or 'compact-detector'}` on:",
         "",
@@ -68,7 +69,8 @@ def _machine() -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "Python": platform.python_version(),
-        **{name: version(name) for name in ("spoofcheck", "torch", "soundfile", "soxr", "silero-vad")},
+        "spoofcheck": __version__,
+        **{name: version(name) for name in ("torch", "soundfile", "soxr", "silero-vad")},
         "commit": _commit(),
     }
 
