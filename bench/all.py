@@ -40,7 +40,7 @@ def page(rows: Sequence[Measurement], machine: dict[str, str], model: str | None
         "",
         "Written by `make bench` (`python -m bench.all`); never edited by hand. The recordings are made",
         "from the human speech of the example recordings; every figure but those of single stages is of one",
-        "whole process, from its start to its end, on the CPU. A ratio above 1 is better than the target asks.",
+        "whole process, from start to end, on the CPU. A ratio above 1 is better than the target asks.",
         "",
         f"Measured {at:%Y-%m-%d %H:%M} UTC with the model `{model or 'compact-detector'}` on:",
         "",
