@@ -2,5 +2,5 @@
 
 import os
 
-# Set before torch is imported: its threads wait for each other longer than the tiny tensors of the tests take.
+# Set before torch is imported: its threads wait for each other for longer than tests' tiny tensors take.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

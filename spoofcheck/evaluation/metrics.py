@@ -54,17 +54,15 @@ def det_curve(scores: ArrayLike, bonafide: ArrayLike) -> DetCurve:
         differ.
     """
     values, labels = _check(scores, bonafide)
-    thresholds = np.unique(values)
-    genuine, spoof = np.sort(values[labels]), np.sort(values[~labels])
-    miss = np.searchsorted(genuine, thresholds, side="left") / len(genuine)
-    false_accept = 1 - np.searchsorted(spoof, thresholds, side="left") / len(spoof)
-    return DetCurve(np.append(thresholds, np.inf), np.append(miss, 1.0), np.append(false_accept, 0.0))
+    thresholds, missed, accepted = _count_errors(values, labels)
+    return DetCurve(thresholds, missed / labels.sum(), accepted / (~labels).sum())
 
 
 def eer(scores: ArrayLike, bonafide: ArrayLike) -> float:
     """Equal error rate, 0..1: mean of both error rates at the threshold where they differ least.
 
-    Constant scores give 0.5. Arguments and errors as for `det_curve`.
+    Where they differ equally little at two thresholds, the lower one counts. Constant scores give 0.5.
+    Arguments and errors as for `det_curve`.
     """
     rate, _ = eer_and_threshold(scores, bonafide)
     return rate
@@ -72,9 +70,12 @@ def eer(scores: ArrayLike, bonafide: ArrayLike) -> float:
 
 def eer_and_threshold(scores: ArrayLike, bonafide: ArrayLike) -> tuple[float, float]:
     """The equal error rate and the score at which it is reached (`inf` if that is beyond every score)."""
-    curve = det_curve(scores, bonafide)
-    at = int(np.argmin(np.abs(curve.miss - curve.false_accept)))
-    return float(curve.miss[at] + curve.false_accept[at]) / 2, float(curve.thresholds[at])
+    values, labels = _check(scores, bonafide)
+    thresholds, missed, accepted = _count_errors(values, labels)
+    genuine, spoof = int(labels.sum()), int((~labels).sum())
+    # Compared as whole numbers: rounding must not choose between thresholds that differ equally little.
+    at = int(np.argmin(np.abs(missed * spoof - accepted * genuine)))
+    return float(missed[at] / genuine + accepted[at] / spoof) / 2, float(thresholds[at])
 
 
 def min_dcf(scores: ArrayLike, bonafide: ArrayLike) -> float:
@@ -204,6 +205,14 @@ def _check(scores: ArrayLike, bonafide: ArrayLike) -> tuple[Floats, Booleans]:
             f"both classes are needed: {int(labels.sum())} bona fide, {int((~labels).sum())} spoof"
         )
     return values, labels
+
+
+def _count_errors(values: Floats, labels: Booleans) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """Thresholds as in `DetCurve`, and the numbers of misses and false accepts at each."""
+    thresholds = np.append(np.unique(values), np.inf)
+    missed = np.searchsorted(np.sort(values[labels]), thresholds, side="left").astype(np.int64)
+    rejected = np.searchsorted(np.sort(values[~labels]), thresholds, side="left").astype(np.int64)
+    return thresholds, missed, np.int64((~labels).sum()) - rejected
 
 
 def _cost(miss: Floats, false_accept: Floats) -> Floats:
