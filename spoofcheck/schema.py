@@ -114,7 +114,7 @@ class MediaInfo(_Model):
 class SourceMatch(_Model):
     """One candidate generator of a traced exhibit; filled once a tracer is loaded."""
 
-    name: str
+    name: OutsideText
     similarity: float
 
 
