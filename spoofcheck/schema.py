@@ -63,8 +63,8 @@ class Reason(_Model):
 class WindowResult(_Model):
     """One window of the recording."""
 
-    start_s: float = Field(ge=0)
-    end_s: float = Field(ge=0)
+    start_s: float = Field(ge=0, description="from the start of the recording")
+    end_s: float = Field(ge=0, description="end of what the recording gives to this window")
     speech_s: float | None = Field(
         description="seconds of speech inside; null when voice activity was not measured"
     )
@@ -78,34 +78,34 @@ class WindowResult(_Model):
 class Span(_Model):
     """A stretch of consecutive windows flagged together; its edges are no finer than the window."""
 
-    start_s: float = Field(ge=0)
-    end_s: float = Field(ge=0)
+    start_s: float = Field(ge=0, description="start of the first window")
+    end_s: float = Field(ge=0, description="end of the last window")
     spoof_llr: float = Field(description="mean LLR of the windows inside")
-    windows: int = Field(ge=1)
+    windows: int = Field(ge=1, description="how many windows, those without a score left out")
 
 
 class QualityInfo(_Model):
     """Condition of the examined channel."""
 
-    silence_share: float
-    snr_db: float | None
-    clipping_share: float
-    bandwidth_hz: float
-    peak_dbfs: float
-    rms_dbfs: float
+    silence_share: float = Field(description="share of 20 ms frames below -60 dBFS, 0 to 1")
+    snr_db: float | None = Field(description="level of speech over level of the rest; null without both")
+    clipping_share: float = Field(description="share of samples in runs at the extreme of the scale, 0 to 1")
+    bandwidth_hz: float = Field(description="highest frequency within 60 dB of the strongest band")
+    peak_dbfs: float = Field(description="highest sample")
+    rms_dbfs: float = Field(description="root mean square of all samples")
 
 
 class MediaInfo(_Model):
     """Identity of the file beyond its hash."""
 
-    size_bytes: int
+    size_bytes: int = Field(description="size of the file")
     modified_at: str = Field(description="ISO 8601, UTC")
-    container: OutsideText
-    codec: OutsideText
-    sample_rate_hz: int
-    channels: int
-    bit_depth: int | None
-    decoder: str
+    container: OutsideText = Field(description="by content, not by name")
+    codec: OutsideText = Field(description="coding of the samples")
+    sample_rate_hz: int = Field(description="as stored; the analysis works at 16 kHz")
+    channels: int = Field(description="as stored")
+    bit_depth: int | None = Field(description="bits per stored sample; null for lossy codecs")
+    decoder: str = Field(description="'soundfile' or 'ffmpeg'")
     pcm_sha256: str = Field(
         description="SHA-256 of the decoded PCM, native rate, interleaved little-endian float32"
     )
@@ -114,121 +114,123 @@ class MediaInfo(_Model):
 class SourceMatch(_Model):
     """One candidate generator of a traced exhibit; filled once a tracer is loaded."""
 
-    name: OutsideText
-    similarity: float
+    name: OutsideText = Field(description="the generator")
+    similarity: float = Field(description="likeness to known output of that generator")
 
 
 class Finding(_Model):
     """One exhibit (one channel of one recording), or one input that could not be scored."""
 
-    path: OutsideText
+    path: OutsideText = Field(description="as named or found; bytes that are not UTF-8 as \\xNN")
     channel: int | None = Field(
         description="0-based channel; null for mono, for the mix, and for skipped inputs"
     )
     sha256: str | None = Field(description="SHA-256 of the file; null when it could not be read")
-    duration_s: float | None
-    speech_s: float | None
-    verdict: Verdict
+    duration_s: float | None = Field(description="null for skipped inputs")
+    speech_s: float | None = Field(description="by the voice activity detector; null for skipped inputs")
+    verdict: Verdict = Field(description="what the decision rule says")
     spoof_llr: float | None = Field(
         description="pooled natural-log LR of the exhibit, bounded; null when not given"
     )
     raw_score: float | None = Field(description="mean raw score of the scored windows; null when none was")
     reasons: tuple[Reason, ...] = Field(description="the first one decided the verdict")
-    spans: tuple[Span, ...] = ()
-    windows: tuple[WindowResult, ...] = ()
-    sources: tuple[SourceMatch, ...] = ()
-    media: MediaInfo | None = None
-    quality: QualityInfo | None = None
+    spans: tuple[Span, ...] = Field(default=(), description="stretches flagged together")
+    windows: tuple[WindowResult, ...] = Field(default=(), description="every window, scored or not")
+    sources: tuple[SourceMatch, ...] = Field(default=(), description="candidate generators, best first")
+    media: MediaInfo | None = Field(default=None, description="identity of the file; null for skipped inputs")
+    quality: QualityInfo | None = Field(
+        default=None, description="condition of the channel; null for skipped inputs"
+    )
 
 
 class ToolInfo(_Model):
     """What program made this document."""
 
-    name: Literal["spoofcheck"] = "spoofcheck"
-    version: str
-    git_commit: str | None
-    command_line: tuple[OutsideText, ...]
-    python: str
-    platform: str
-    libraries: dict[str, str]
+    name: Literal["spoofcheck"] = Field(default="spoofcheck", description="always spoofcheck")
+    version: str = Field(description="of spoofcheck")
+    git_commit: str | None = Field(description="commit of the checkout; null for an installed package")
+    command_line: tuple[OutsideText, ...] = Field(description="as given")
+    python: str = Field(description="version")
+    platform: str = Field(description="operating system and machine")
+    libraries: dict[str, str] = Field(description="versions of what decodes and computes")
 
 
 class RunInfo(_Model):
     """The volatile part: when, where, how long."""
 
-    started_at: str
-    finished_at: str
-    elapsed_s: float
-    host: str
+    started_at: str = Field(description="ISO 8601, UTC")
+    finished_at: str = Field(description="ISO 8601, UTC")
+    elapsed_s: float = Field(description="from start to finish")
+    host: str = Field(description="name of the machine")
     complete: bool = Field(description="false when the run was interrupted before every input was examined")
 
 
 class CalibrationInfo(_Model):
     """How raw scores became likelihood ratios, and within which bound."""
 
-    method: str
-    data: str
-    bonafide_trials: int
-    spoof_trials: int
-    llr_bound: float
+    method: str = Field(description="how the map was fitted")
+    data: str = Field(description="what it was fitted on")
+    bonafide_trials: int = Field(description="human exhibits it was fitted on")
+    spoof_trials: int = Field(description="synthetic exhibits it was fitted on")
+    llr_bound: float = Field(description="no LLR beyond plus or minus this is reported")
 
 
 class ModelInfo(_Model):
     """Which model scored, and what it was made of."""
 
-    name: str
-    version: str
-    architecture: str
-    weights_sha256: str
-    config_sha256: str
-    licence: str
-    training_data: str
-    calibration: CalibrationInfo
-    limitations: tuple[str, ...]
-    validation: tuple[ValidationFigure, ...] = ()
+    name: str = Field(description="of the model")
+    version: str = Field(description="of the model, not of spoofcheck")
+    architecture: str = Field(description="front-end and back-end")
+    weights_sha256: str = Field(description="SHA-256 of model.safetensors")
+    config_sha256: str = Field(description="SHA-256 of config.json")
+    licence: str = Field(description="of the weights")
+    training_data: str = Field(description="what the model was trained on")
+    calibration: CalibrationInfo = Field(description="from raw score to LLR")
+    limitations: tuple[str, ...] = Field(description="what the model must not be relied on for")
+    validation: tuple[ValidationFigure, ...] = Field(default=(), description="measured error figures")
 
 
 class ValidationFigure(_Model):
     """One measured error figure of the model; it says nothing about a single case."""
 
-    dataset: str
-    level: Literal["window", "exhibit"]
-    bonafide_trials: int
-    spoof_trials: int
-    eer: float = Field(ge=0, le=1)
+    dataset: str = Field(description="what was measured on")
+    level: Literal["window", "exhibit"] = Field(description="what one trial is")
+    bonafide_trials: int = Field(description="human trials")
+    spoof_trials: int = Field(description="synthetic trials")
+    eer: float = Field(ge=0, le=1, description="equal error rate, 0 to 1")
     eer_low: float = Field(ge=0, le=1, description="lower edge of the 95 % bootstrap interval")
     eer_high: float = Field(ge=0, le=1, description="upper edge of the 95 % bootstrap interval")
-    min_dcf: float
-    act_dcf: float
-    cllr: float
-    cllr_min: float
+    min_dcf: float = Field(description="minimum normalised detection cost")
+    act_dcf: float = Field(description="the same at the threshold of the calibration")
+    cllr: float = Field(description="log-likelihood-ratio cost, bits")
+    cllr_min: float = Field(description="the same after ideal calibration")
 
 
 class OptionsInfo(_Model):
     """The options that shaped the numbers."""
 
-    window_s: float
-    hop_s: float
-    channels: Literal["auto", "mix", "each"]
-    vad: bool
-    min_window_speech_s: float
-    min_exhibit_speech_s: float
-    spoof_threshold_llr: float
-    bonafide_threshold_llr: float
-    window_threshold_llr: float
-    device: str
-    dtype: str
+    window_s: float = Field(description="length of a window")
+    hop_s: float = Field(description="distance between windows")
+    channels: Literal["auto", "mix", "each"] = Field(description="how channels were examined")
+    vad: bool = Field(description="whether windows without speech were left unscored")
+    min_window_speech_s: float = Field(description="speech a window needs to be scored")
+    min_exhibit_speech_s: float = Field(description="speech an exhibit needs for a verdict")
+    spoof_threshold_llr: float = Field(description="at or above: spoof")
+    bonafide_threshold_llr: float = Field(description="at or below: bonafide")
+    window_threshold_llr: float = Field(description="windows at or above count as flagged")
+    device: str = Field(description="where the network ran")
+    dtype: str = Field(description="its floating point type")
 
 
 class ScanDocument(_Model):
     """Everything one scan found, with what is needed to repeat it."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
-    tool: ToolInfo
-    run: RunInfo
-    model: ModelInfo
-    options: OptionsInfo
-    findings: tuple[Finding, ...]
+    schema_version: Literal["1.0"] = Field(default=SCHEMA_VERSION, description="of this document form")
+    tool: ToolInfo = Field(description="what program made this document")
+    run: RunInfo = Field(description="when, where, how long")
+    model: ModelInfo = Field(description="what scored")
+    options: OptionsInfo = Field(description="what shaped the numbers")
+    findings: tuple[Finding, ...] = Field(description="in the order of the inputs")
 
 
 ModelInfo.model_rebuild()
