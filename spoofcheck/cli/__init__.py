@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
     except (KeyboardInterrupt, Abort):
         return _fail("interrupted", status=ExitStatus.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output left; the rest of it has nowhere to go. Keep Python from complaining at exit.
+        # Whoever read our output left; the rest has nowhere to go. Keep Python from complaining at exit.
         sys.stdout = None  # type: ignore[assignment]
         return ExitStatus.FAILED
     except Exception as error:

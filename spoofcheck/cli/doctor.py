@@ -8,8 +8,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import typer
-
 from spoofcheck import __version__
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import SpoofcheckError

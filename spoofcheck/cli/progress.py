@@ -71,7 +71,7 @@ class RichProgress:
         if duration_s:
             self._advance(path, min(1.0, position_s / duration_s))
 
-    def finished(self, path: Path, finding: Finding) -> None:
+    def finished(self, path: Path, finding: Finding) -> None:  # noqa: ARG002
         """Complete a file."""
         self._done.add(path)
         self._advance(path, 1.0)

@@ -18,7 +18,8 @@ def report(
         typer.Option("--html", metavar="FILE|-", help="Write the self-contained report.", show_default=False),
     ] = None,
     csv_to: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE|-", help="Write one row per finding.", show_default=False)
+        Path | None,
+        typer.Option("--csv", metavar="FILE|-", help="Write one row per finding.", show_default=False),
     ] = None,
     jsonl_to: Annotated[
         Path | None,

@@ -17,6 +17,7 @@ from spoofcheck.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from spoofcheck.detect.scan import Scanner
+    from spoofcheck.render import Format
     from spoofcheck.schema import Finding, ScanDocument
     from spoofcheck.types import Skipped
 
@@ -81,7 +82,8 @@ def scan(
     channels: Annotated[
         Channels,
         typer.Option(
-            help="auto: mix near-identical channels, else score each, as call legs are.", rich_help_panel=_ANALYSIS
+            help="auto: mix near-identical channels, else score each, as call legs are.",
+            rich_help_panel=_ANALYSIS,
         ),
     ] = Channels.AUTO,
     vad: Annotated[
@@ -101,7 +103,9 @@ def scan(
     batch_size: Annotated[
         str,
         typer.Option(
-            metavar="auto|N", help="Windows per forward pass; never changes results.", rich_help_panel=_ANALYSIS
+            metavar="auto|N",
+            help="Windows per forward pass; never changes results.",
+            rich_help_panel=_ANALYSIS,
         ),
     ] = "auto",
     workers: Annotated[
@@ -135,7 +139,8 @@ def scan(
         bool, typer.Option("--quiet", "-q", help="No table, progress or summary.", rich_help_panel=_OUTPUTS)
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Stop at what nobody foresaw, with a traceback.", rich_help_panel=_OUTPUTS)
+        bool,
+        typer.Option("--debug", help="Stop at what nobody foresaw, with a traceback.", rich_help_panel=_OUTPUTS),
     ] = False,
 ) -> int:
     """Judge recordings: synthetic speech or not, where, and how strongly the evidence speaks.
@@ -168,7 +173,11 @@ def scan(
     started_at = datetime.now(UTC)
     findings, complete = _findings(scanner, inputs, quiet)
     document = build_document(
-        scanner, findings, started_at=started_at, complete=complete, command_line=["spoofcheck", *sys.argv[1:]]
+        scanner,
+        findings,
+        started_at=started_at,
+        complete=complete,
+        command_line=["spoofcheck", *sys.argv[1:]],
     )
     problems = _write(document, outputs)
     if not quiet:

@@ -9,7 +9,7 @@ def to_llr(raw_score: float, logistic: LogisticMap, llr_bound: float) -> float:
     """Natural-log likelihood ratio of a raw score; positive supports synthetic.
 
     Args:
-        raw_score: spoof logit minus bona fide logit of a window, or the mean over an exhibit's scored windows.
+        raw_score: spoof logit minus bona fide logit of a window, or the mean over an exhibit's windows.
         logistic: the map of that level.
         llr_bound: largest magnitude the calibration data support.
 

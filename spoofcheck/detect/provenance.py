@@ -25,7 +25,16 @@ from spoofcheck.schema import (
 )
 from spoofcheck.types import SAMPLE_RATE_HZ
 
-_LIBRARIES = ("numpy", "safetensors", "silero-vad", "soundfile", "soxr", "torch", "torchaudio", "transformers")
+_LIBRARIES = (
+    "numpy",
+    "safetensors",
+    "silero-vad",
+    "soundfile",
+    "soxr",
+    "torch",
+    "torchaudio",
+    "transformers",
+)
 
 
 def build_document(
@@ -109,7 +118,9 @@ def _tool_info(command_line: Sequence[str]) -> ToolInfo:
         version=__version__,
         git_commit=git_commit(),
         # Arguments may hold bytes that are no text; a document is text.
-        command_line=tuple(a.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for a in command_line),
+        command_line=tuple(
+            a.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for a in command_line
+        ),
         python=sys.version.split()[0],
         platform=platform.platform(),
         libraries={name: version(name) for name in _LIBRARIES},

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofcheck.audio.inputs import display_path, find_inputs
+from spoofcheck.audio.inputs import find_inputs
 from spoofcheck.audio.recording import read_windows
 from spoofcheck.detect.calibration import to_llr
 from spoofcheck.detect.decision import decide, with_threshold
@@ -40,6 +40,7 @@ from spoofcheck.types import (
 )
 
 ChannelMode = Literal["auto", "mix", "each"]
+
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
@@ -142,9 +143,7 @@ class Scanner:
         config = self.bundle.config
         for channel in summary.channels:
             windows = [self._calibrated(window) for window in file.windows[channel.channel]]
-            decision = decide(
-                windows, summary.file, channel.quality, config.calibration, self.rule, config.validated
-            )
+            decision = decide(windows, summary.file, channel.quality, config.calibration, self.rule, config.validated)
             yield recording_finding(summary, channel, windows, decision)
 
     def _calibrated(self, window: _HeardWindow) -> WindowScore:

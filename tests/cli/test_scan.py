@@ -1,0 +1,348 @@
+"""`spoofcheck scan` from the outside: exit codes, outputs, bad input. A tiny model stands in for the shipped one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import spoofcheck
+from spoofcheck.cli import run
+from spoofcheck.schema import ScanDocument
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE_HZ = 16_000
+
+
+def write_noise(path: Path, seconds: float = 5.0, seed: int = 0, level: float = 0.1) -> Path:
+    """Noise stands in for speech wherever `--no-vad` is given: the tiny model scores anything."""
+    samples = np.random.default_rng(seed).normal(0, level, round(seconds * RATE_HZ)).astype(np.float32)
+    soundfile.write(path, samples, RATE_HZ, format="WAV", subtype="PCM_16")
+    return path
+
+
+@pytest.fixture
+def scan(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Runs a scan with the tiny model on the CPU; gives the exit code, the document and standard error."""
+
+    def call(*arguments: str | Path) -> tuple[int, ScanDocument, str]:
+        result = tmp_path / "result-of-scan.json"
+        status = run(
+            [
+                "scan",
+                "--model",
+                str(tiny_model),
+                "--device",
+                "cpu",
+                "--json",
+                str(result),
+                *map(str, arguments),
+            ]
+        )
+        return status, ScanDocument.model_validate_json(result.read_bytes()), capsys.readouterr().err
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "recordings"
+    path.mkdir()
+    return path
+
+
+def test_exit_codes_follow_the_findings(scan, folder: Path) -> None:
+    write_noise(folder / "a.wav")
+    assert scan("--no-vad", "--threshold", "-100", folder)[0] == 1
+    assert scan("--no-vad", "--threshold", "100", folder)[0] == 0
+    assert scan("--threshold", "100", folder)[0] == 3, "noise has no speech: nothing was scored"
+    (folder / "b.wav").write_text("no audio")
+    assert scan("--no-vad", "--threshold", "100", folder)[0] == 3
+    assert scan("--no-vad", "--threshold", "-100", folder)[0] == 1
+    assert scan(folder / "b.wav")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["scan"], "name at least one recording or folder"),
+        (["scan", "{empty}"], "no recordings found"),
+        (["scan", "{empty}", "--json", "{empty}/missing/x.json"], "cannot be written"),
+        (["scan", "{empty}", "--json", "-", "--csv", "-"], "two outputs name the same place"),
+        (["scan", "{empty}", "--batch-size", "0"], "neither 'auto' nor a number"),
+        (["scan", "{noise}", "--model", "no-such-model"], "no-such-model"),
+        (["scan", "{noise}", "--model", "{tiny}", "--hop", "5"], "speech would go unheard"),
+        (["scan", "{noise}", "--model", "{tiny}", "--hop", "0"], "speech would go unheard"),
+        (["scan", "{noise}", "--model", "{tiny}", "--device", "cuda"], "not available"),
+        (["scan", "{noise}", "--channels", "left"], "left"),
+        (["scan", "--nonsense"], "nonsense"),
+        (["report", "{noise}"], "noise.wav"),
+        (["report", "{empty}/missing.json"], "missing.json"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    places = {"empty": empty, "noise": write_noise(tmp_path / "noise.wav"), "tiny": tiny_model}
+    assert run([argument.format(**places) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_bad_inputs_cost_nobody_else_anything(scan, folder: Path) -> None:
+    bad = {
+        "empty.wav": b"",
+        "text.wav": b"this is no audio\n" * 20,
+        "header-only.wav": write_noise(folder / "x.wav").read_bytes()[:44],
+        "zero-length.wav": _wav_bytes(folder, np.zeros(0, np.float32)),
+        "nan.wav": _wav_bytes(folder, np.full(RATE_HZ, np.nan, np.float32), "FLOAT"),
+    }
+    for name, data in bad.items():
+        (folder / name).write_bytes(data)
+    (folder / "x.wav").unlink()
+    (folder / "folder.wav").mkdir()
+    (folder / "pipe.wav").unlink(missing_ok=True)
+    os.mkfifo(folder / "pipe.wav")
+    good = {
+        "good.wav": write_noise(folder / "good.wav").read_bytes(),
+        "one-sample.wav": _wav_bytes(folder, np.full(1, 0.5, np.float32)),
+        "wrong-extension.mp3": write_noise(folder / "y.wav", seed=1).read_bytes(),
+    }
+    (folder / "y.wav").unlink()
+    for name, data in good.items():
+        (folder / name).write_bytes(data)
+
+    status, document, err = scan("--no-vad", "--threshold", "100", folder)
+
+    verdicts = {Path(finding.path).name: finding for finding in document.findings}
+    skipped = {name for name, finding in verdicts.items() if finding.verdict == "skipped"}
+    assert skipped == {*bad, "pipe.wav"}
+    assert {name for name, f in verdicts.items() if f.raw_score is not None} == set(good)
+    assert all(len(f.reasons[0].message) > 10 and "\n" not in f.reasons[0].message for f in document.findings)
+    assert "Traceback" not in err
+    assert status == 3
+
+
+def _wav_bytes(folder: Path, samples: np.ndarray, subtype: str = "PCM_16") -> bytes:
+    path = folder / "scratch.wav"
+    soundfile.write(path, samples, RATE_HZ, format="WAV", subtype=subtype)
+    data = path.read_bytes()
+    path.unlink()
+    return data
+
+
+HOSTILE = [
+    b"new\nline.wav",
+    b"esc\x1b[31mred.wav",
+    b"quote\"'.wav",
+    b"<script>alert(1)<.wav",
+    b"not-utf8-\xff.wav",
+    b"-dash.wav",
+    "right-to-left\u202egnp.wav".encode(),
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_names_are_scored_and_never_printed_raw(
+    name: bytes, folder: Path, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_noise(tmp_path / "source.wav")
+    (folder / os.fsdecode(name)).write_bytes(source.read_bytes())
+    outputs = {option: tmp_path / f"out{option}" for option in ("--json", "--jsonl", "--csv", "--report")}
+    arguments = ["scan", str(folder), "--model", str(tiny_model), "--no-vad", "--device", "cpu"]
+    for option, target in outputs.items():
+        arguments += [option, str(target)]
+    assert run(arguments) in (0, 1)
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        assert "\x1b[31m" not in text
+        assert "\u202e" not in text
+    page = outputs["--report"].read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    document = ScanDocument.model_validate_json(outputs["--json"].read_bytes())
+    assert document.findings[0].raw_score is not None
+    assert document.findings[0].path.endswith(name.decode("utf-8", "backslashreplace"))
+
+
+def test_two_files_of_one_name_stay_two_findings(scan, folder: Path) -> None:
+    (folder / "x").mkdir()
+    write_noise(folder / "a.wav", seed=1)
+    write_noise(folder / "x" / "a.wav", seed=2)
+    document = scan("--no-vad", folder)[1]
+    assert [Path(f.path).relative_to(folder).as_posix() for f in document.findings] == ["a.wav", "x/a.wav"]
+    assert len({f.sha256 for f in document.findings}) == 2
+
+
+def test_unreadable_files_are_named(scan, folder: Path) -> None:
+    locked = write_noise(folder / "locked.wav")
+    locked.chmod(0)
+    if os.access(locked, os.R_OK):
+        pytest.skip("this user may read anything")
+    assert scan(locked)[1].findings[0].reasons[0].code == "permission-denied"
+
+
+def test_numbers_do_not_depend_on_batch_order_or_workers(scan, folder: Path) -> None:
+    for seed in range(5):
+        write_noise(folder / f"{seed}.wav", seconds=3 + 4 * seed, seed=seed, level=0.02 * (seed + 1))
+    files = sorted(folder.iterdir())
+
+    def llrs(*arguments: str | Path) -> dict[str, list[float]]:
+        document = scan("--no-vad", *arguments)[1]
+        return {f.path: [f.spoof_llr, *(w.spoof_llr for w in f.windows)] for f in document.findings}
+
+    reference = llrs("--batch-size", "1", "--workers", "1", *files)
+    assert len({tuple(values) for values in reference.values()}) == len(files), "files must differ to be told apart"
+    for arguments in (("--batch-size", "3"), ("--batch-size", "64", "--workers", "4")):
+        for order in (files, files[::-1], files[2:3]):
+            for path, values in llrs(*arguments, *order).items():
+                assert values == pytest.approx(reference[path], abs=1e-4)
+
+
+def test_findings_come_in_input_order_with_absolute_window_times(scan, folder: Path) -> None:
+    long, short = write_noise(folder / "b.wav", 10.5), write_noise(folder / "a.wav", 1.0)
+    document = scan("--no-vad", "--hop", "4", long, short)[1]
+    assert [Path(f.path).name for f in document.findings] == ["b.wav", "a.wav"]
+    assert [(w.start_s, w.end_s) for w in document.findings[0].windows] == [(0, 4), (4, 8), (6.5, 10.5)]
+    assert [(w.start_s, w.end_s) for w in document.findings[1].windows] == [(0, 1)]
+
+
+def test_stereo_legs_are_scored_apart_and_a_copy_is_mixed(scan, folder: Path) -> None:
+    left, right = (np.random.default_rng(seed).normal(0, 0.1, 5 * RATE_HZ) for seed in (1, 2))
+    soundfile.write(folder / "call.wav", np.stack([left, right], axis=1), RATE_HZ)
+    soundfile.write(folder / "same.wav", np.stack([left, left], axis=1), RATE_HZ)
+
+    def channels(mode: str) -> list[tuple[str, int | None]]:
+        return [(Path(f.path).stem, f.channel) for f in scan("--no-vad", "--channels", mode, folder)[1].findings]
+
+    assert channels("auto") == [("call", 0), ("call", 1), ("same", None)]
+    assert channels("mix") == [("call", None), ("same", None)]
+    assert channels("each") == [("call", 0), ("call", 1), ("same", 0), ("same", 1)]
+
+
+def test_globs_and_file_lists_choose_the_inputs(scan, folder: Path, tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "c.flac.wav"):
+        write_noise(folder / name, 1.0)
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{folder / 'b.wav'}\n{folder / 'missing.wav'}\n")
+
+    def names(*arguments: str | Path) -> list[str]:
+        return [Path(f.path).name for f in scan("--no-vad", *arguments)[1].findings]
+
+    assert names(folder, "--include", "a*", "--include", "b*") == ["a.wav", "b.wav"]
+    assert names(folder, "--exclude", "*.flac.wav") == ["a.wav", "b.wav"]
+    assert names("--files-from", listing) == ["b.wav", "missing.wav"]
+
+
+def test_the_document_says_what_is_needed_to_repeat_the_scan(scan, folder: Path, tiny_model: Path) -> None:
+    import hashlib
+
+    path = write_noise(folder / "a.wav")
+    document = scan("--no-vad", "--hop", "2", path)[1]
+    weights = (tiny_model / "model.safetensors").read_bytes()
+    assert document.model.weights_sha256 == hashlib.sha256(weights).hexdigest()
+    assert document.findings[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert document.tool.version == spoofcheck.__version__
+    assert document.options.hop_s == 2
+    assert document.options.vad is False
+    assert document.options.device == "cpu"
+    assert document.run.complete is True
+    assert document.findings[0].media is not None
+    assert document.findings[0].media.size_bytes == path.stat().st_size
+
+
+def test_a_saved_result_renders_again_without_torch(scan, folder: Path, tmp_path: Path) -> None:
+    write_noise(folder / "a.wav")
+    first = tmp_path / "first.html"
+    scan("--no-vad", folder, "--report", first)
+    again = tmp_path / "again.html"
+    code = (
+        "import sys; from spoofcheck.cli import run\n"
+        f"status = run(['report', {str(tmp_path / 'result-of-scan.json')!r}, '--html', {str(again)!r}])\n"
+        "print(status, sorted({'torch', 'numpy', 'transformers', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "0 []\n"
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from spoofcheck.cli import run; run(['scan', '--help'])\n"
+        "print(sorted({'torch', 'numpy', 'pydantic', 'jinja2', 'soundfile'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.rstrip().endswith("[]")
+    assert "--threshold" in done.stdout
+
+
+def test_standard_output_holds_the_document_only(
+    folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_noise(folder / "a.wav")
+    run(["scan", str(folder), "--model", str(tiny_model), "--no-vad", "--json", "-"])
+    out, err = capsys.readouterr()
+    assert len(ScanDocument.model_validate_json(out).findings) == 1
+    assert "1" in err
+    run(["scan", str(folder), "--model", str(tiny_model), "--no-vad", "--quiet", "--jsonl", "-"])
+    out, err = capsys.readouterr()
+    assert len([json.loads(line) for line in out.splitlines()]) == 1
+    assert err == ""
+
+
+def test_ctrl_c_keeps_what_is_done(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+    write_noise(folder / "0.wav", 2.0)
+    for n in range(1, 40):
+        write_noise(folder / f"{n:02}.wav", 300.0 if n > 2 else 2.0, seed=n)
+    result = tmp_path / "result.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        "spoofcheck",
+        "scan",
+        str(folder),
+        "--model",
+        str(tiny_model),
+        "--no-vad",
+    ]
+    process = subprocess.Popen(
+        [*command, "--jsonl", str(result), "--batch-size", "1"], stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert 1 <= len(result.read_text().splitlines()) < 40
+    assert "Traceback" not in err
+    assert re.search(r"interrupted|stopped|not complete|incomplete", err, re.IGNORECASE)
+
+
+def test_the_schema_command_prints_a_schema_that_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert {"schema_version", "findings", "model", "tool"} <= set(schema["properties"])
+
+
+def test_the_python_api_yields_findings_lazily(folder: Path, tiny_model: Path) -> None:
+    from spoofcheck.detect.scan import ScanOptions
+
+    for seed in range(3):
+        write_noise(folder / f"{seed}.wav", seed=seed)
+    findings = spoofcheck.scan([folder], model=tiny_model, options=ScanOptions(vad=False, device="cpu"))
+    first = next(findings)
+    assert Path(first.path).name == "0.wav"
+    assert first.raw_score is not None
+    findings.close()
