@@ -1,7 +1,7 @@
 """One row per finding, for spreadsheets: numbers stay numbers, outside text can neither run nor break a row.
 
-Channels are 0-based, as in the JSON. File names with control characters are shown escaped; only the JSON forms
-keep them as they are.
+Channels are 0-based, as in the JSON. File names with control characters are shown escaped; only the JSON
+forms keep them as they are.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Callable
 
+from spoofcheck.render.measures import spoofed_s
 from spoofcheck.render.text import format_span, printable
 from spoofcheck.schema import Finding, ScanDocument
 
@@ -21,8 +22,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def render(document: ScanDocument) -> str:
     """A header and one row per finding; all but numbers in quotes, lines ended by a newline."""
     buffer = io.StringIO()
-    # Quoted even where no comma asks for it: a spreadsheet that splits at semicolons must not cut a name in two and
-    # take its second half for a formula.
+    # Quoted even where no comma asks for it: a spreadsheet that splits at semicolons must not cut a name
+    # in two and take its second half for a formula.
     writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(COLUMNS)
     for finding in document.findings:
@@ -36,13 +37,6 @@ def outside(text: str) -> str:
     return printable(guarded)
 
 
-def flagged_s(finding: Finding) -> float | None:
-    """Seconds inside the flagged spans; None for an input that was not examined."""
-    if finding.duration_s is None:
-        return None
-    return round(sum(span.end_s - span.start_s for span in finding.spans), 6)
-
-
 COLUMNS: dict[str, Callable[[ScanDocument, Finding], Cell]] = {
     "path": lambda _, f: outside(f.path),
     "channel": lambda _, f: f.channel,
@@ -51,7 +45,7 @@ COLUMNS: dict[str, Callable[[ScanDocument, Finding], Cell]] = {
     "raw_score": lambda _, f: f.raw_score,
     "duration_s": lambda _, f: f.duration_s,
     "speech_s": lambda _, f: f.speech_s,
-    "flagged_s": lambda _, f: flagged_s(f),
+    "spoofed_s": lambda _, f: None if f.duration_s is None else spoofed_s(f),
     "spans": lambda _, f: "; ".join(format_span(span.start_s, span.end_s) for span in f.spans),
     "windows": lambda _, f: len(f.windows),
     "windows_scored": lambda _, f: sum(window.spoof_llr is not None for window in f.windows),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import PurePosixPath
@@ -11,6 +11,8 @@ from posixpath import commonpath, dirname
 from rich.cells import cell_len
 
 from spoofcheck.render.text import printable
+
+_ROUNDS = 3
 
 
 def common_folder(paths: Iterable[str]) -> str:
@@ -35,16 +37,17 @@ def _below(path: str, folder: str) -> str:
         return path
 
 
-def shortened(names: Sequence[str], width: int) -> dict[str, str]:
+def shortened(names: Sequence[str], width: int, ellipsis: str = "…") -> dict[str, str]:
     """Each name in at most `width` terminal cells, no two alike.
 
     A name that is too long loses its middle. Names that would then look the same keep the stretch in which
     they differ instead; where even that does not tell them apart, they stay whole (and a table folds them).
     """
-    labels = {name: cut_middle(name, width) for name in names}
-    labels.update(_told_apart(_clashing(labels), width))
-    whole = {name: name for name in _clashing(labels)}
-    return labels | whole
+    labels = {name: cut_middle(name, width, ellipsis) for name in names}
+    for _ in range(_ROUNDS):
+        for group in _clashes(labels):
+            labels.update(_told_apart(group, width, ellipsis))
+    return labels | {name: name for group in _clashes(labels) for name in group}
 
 
 def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
@@ -56,19 +59,20 @@ def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
     return head + ellipsis + _tail(text, room - cell_len(head))
 
 
-def _clashing(labels: Mapping[str, str]) -> list[str]:
-    uses = Counter(labels.values())
-    return [name for name, label in labels.items() if uses[label] > 1]
+def _clashes(labels: Mapping[str, str]) -> list[list[str]]:
+    """The names that share a label, label by label."""
+    users: dict[str, list[str]] = defaultdict(list)
+    for name, label in labels.items():
+        users[label].append(name)
+    return [group for group in users.values() if len(group) > 1]
 
 
-def _told_apart(names: Sequence[str], width: int) -> dict[str, str]:
+def _told_apart(names: Sequence[str], width: int, ellipsis: str) -> dict[str, str]:
     """Labels that begin a little before the first character in which the names differ."""
-    if not names:
-        return {}
     first, last = min(names), max(names)  # in sorted order these two share what all share
     shared = next(i for i, (a, b) in enumerate(zip_longest(first, last)) if a != b)
     start = max(0, shared - width // 6)
-    return {name: cut_middle("…" + name[start:], width) if start else name for name in names}
+    return {name: cut_middle(ellipsis + name[start:] if start else name, width, ellipsis) for name in names}
 
 
 def _head(text: str, width: int) -> str:

@@ -1,8 +1,8 @@
 """Likelihood ratios in words: the scale that every report prints, applied in both directions.
 
 H1: the speech was produced by a speech synthesis or conversion system. H2: it is live human speech.
-The scale is that of the ENFSI guideline for evaluative reporting (2015), its top steps joined into one; a ratio
-above the calibration's bound is never claimed.
+The scale is that of the ENFSI guideline for evaluative reporting (2015), its top steps joined into one; a
+ratio above the calibration's bound is never claimed.
 """
 
 from __future__ import annotations

@@ -1,0 +1,290 @@
+"""The result for a terminal: a row and a timeline strip per exhibit, and a summary in a few lines.
+
+Under each exhibit's row stand its timeline, a mark per window, and the flagged stretches with their times.
+Colour only repeats what shape and words already say, so that a pipe, a log or a colour-blind reader
+loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import StringIO
+
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from spoofcheck.render import measures
+from spoofcheck.render.paths import common_folder, relative_names, shortened
+from spoofcheck.render.text import MISSING, count, format_llr, format_span, format_time, isolated, printable
+from spoofcheck.render.timeline import Level, strip
+from spoofcheck.schema import FLAGGED, Finding, OptionsInfo, ScanDocument, Verdict
+
+VERDICT_WORDS = {
+    Verdict.BONAFIDE: "bona fide",
+    Verdict.SPOOF: "spoof",
+    Verdict.PARTIAL: "partial",
+    Verdict.INCONCLUSIVE: "inconclusive",
+    Verdict.SKIPPED: "not examined",
+}
+_VERDICT_STYLES = {
+    Verdict.BONAFIDE: "green",
+    Verdict.SPOOF: "bold red",
+    Verdict.PARTIAL: "bold magenta",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.SKIPPED: "dim",
+}
+_LEVEL_STYLES = {
+    Level.NOT_SCORED: "dim",
+    Level.HUMAN: "green",
+    Level.UNDECIDED: "yellow",
+    Level.SYNTHETIC: "red",
+}
+_UNICODE_MARKS = {Level.NOT_SCORED: "·", Level.HUMAN: "▁", Level.UNDECIDED: "▄", Level.SYNTHETIC: "█"}
+_ASCII_MARKS = {Level.NOT_SCORED: ".", Level.HUMAN: "_", Level.UNDECIDED: "=", Level.SYNTHETIC: "#"}
+_ASCII_SIGNS = str.maketrans({"≥": ">=", "≤": "<=", MISSING: "-", "±": "+-"})
+
+_SUMMARY_ORDER = (Verdict.SPOOF, Verdict.PARTIAL, Verdict.INCONCLUSIVE, Verdict.BONAFIDE, Verdict.SKIPPED)
+_INTERRUPTED = "INTERRUPTED: inputs that had not been reached are missing from this result."
+
+_GAP = 2
+_INDENT = 2
+_MIN_NAME_CELLS = 16
+_MIN_WIDTH_WITH_FLAGS = 110
+_MAX_FLAGS_CELLS = 28
+_SPANS_SHOWN = 8
+_FLAGGED_SHOWN = 10
+_TEXT_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    title: str
+    cells: int
+    right: bool = False
+
+
+class ScanTable:
+    """A rich renderable that fits whatever width it is printed at."""
+
+    def __init__(self, document: ScanDocument) -> None:
+        self.document = document
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay the document out for the console's width and encoding."""
+        layout = _Layout(self.document, options.max_width, ascii_only=options.ascii_only)
+        yield Group(*layout.parts())
+
+
+def render(document: ScanDocument, width: int = _TEXT_WIDTH) -> str:
+    """The table as plain text, `width` cells wide."""
+    console = Console(file=StringIO(), width=width, force_terminal=False, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(ScanTable(document))
+    return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
+
+
+def summary(document: ScanDocument) -> str:
+    """What a scan ends with on stderr: how much was heard, counts by verdict, what was flagged."""
+    exhibits, skipped = measures.examined(document.findings), measures.skipped(document.findings)
+    lines = [_examined(document, exhibits)]
+    if document.findings:
+        counts = measures.verdict_counts(document.findings)
+        shown = [f"{counts[verdict]:,} {VERDICT_WORDS[verdict]}" for verdict in _SUMMARY_ORDER if counts[verdict]]
+        lines.append(f"Verdicts: {', '.join(shown)}")
+    flagged = [finding for finding in exhibits if finding.verdict in FLAGGED]
+    if flagged:
+        names = relative_names(finding.path for finding in document.findings)
+        listed = [_with_channel(names[finding.path], finding) for finding in flagged[:_FLAGGED_SHOWN]]
+        rest = f", and {len(flagged) - _FLAGGED_SHOWN:,} more" if len(flagged) > _FLAGGED_SHOWN else ""
+        lines.append(f"Flagged: {', '.join(listed)}{rest}")
+    unscored = sum(window.spoof_llr is None for finding in exhibits for window in finding.windows)
+    if unscored or skipped:
+        windows = sum(len(finding.windows) for finding in exhibits)
+        unread = f"; {count(len(skipped), 'input')} could not be examined" if skipped else ""
+        lines.append(f"Not scored: {unscored:,} of {count(windows, 'window')}{unread}")
+    if not document.run.complete:
+        lines.append(_INTERRUPTED)
+    return "\n".join(lines) + "\n"
+
+
+def _examined(document: ScanDocument, exhibits: Sequence[Finding]) -> str:
+    if not document.findings:
+        return "Nothing to examine."
+    recordings = len({finding.path for finding in exhibits})
+    audio_s, elapsed_s = measures.duration_s(exhibits), document.run.elapsed_s
+    speed = f" in {format_time(elapsed_s)} ({audio_s / elapsed_s:.0f} x real time)" if elapsed_s > 0 else ""
+    return (
+        f"Examined {count(recordings, 'recording')} ({count(len(exhibits), 'exhibit')}), "
+        f"{format_time(audio_s)} of audio{speed}"
+    )
+
+
+class _Layout:
+    def __init__(self, document: ScanDocument, width: int, *, ascii_only: bool) -> None:
+        self._options: OptionsInfo = document.options
+        self._bound = document.model.calibration.llr_bound
+        self._complete = document.run.complete
+        self._width = width
+        self._ascii = ascii_only
+        self._exhibits = measures.examined(document.findings)
+        self._skipped = measures.skipped(document.findings)
+        self._folder = common_folder(finding.path for finding in document.findings)
+        names = relative_names(finding.path for finding in document.findings)
+        self._names = {path: self._safe(name) for path, name in names.items()}
+        self._columns = self._make_columns()
+        self._labels = shortened(
+            list(dict.fromkeys(self._names.values())), self._columns[0].cells, "..." if ascii_only else "…"
+        )
+
+    def parts(self) -> Iterator[Text | Table | Padding]:
+        """Everything from the folder's name to the legend."""
+        if self._folder:
+            yield self._line(f"Folder {self._safe(self._folder)}", "dim")
+        if self._exhibits:
+            yield self._row([Text(column.title, "bold") for column in self._columns])
+            yield Text(("-" if self._ascii else "─") * self._width, "dim", no_wrap=True)
+            for finding in self._exhibits:
+                yield from self._exhibit(finding)
+            yield Text()
+            yield from self._legend()
+        if self._skipped:
+            yield Text()
+            yield Text(f"Not examined: {count(len(self._skipped), 'input')}", "bold")
+            yield Padding(self._skipped_table(), (0, 0, 0, _INDENT))
+        if not self._exhibits and not self._skipped:
+            yield Text("Nothing to examine.")
+        if not self._complete:
+            yield Text()
+            yield self._line(_INTERRUPTED, "bold")
+
+    def _make_columns(self) -> list[_Column]:
+        columns = [
+            _Column("Duration", 8, right=True),
+            _Column("Speech", 8, right=True),
+            _Column("Verdict", 12),
+            _Column("LLR", 7, right=True),
+            _Column("Spoofed", 8, right=True),
+        ]
+        if any(finding.channel is not None for finding in self._exhibits):
+            columns.insert(0, _Column("Ch", 2))
+        widest = max((cell_len(flags) for flags in map(self._flags, self._exhibits)), default=0)
+        if widest and self._width >= _MIN_WIDTH_WITH_FLAGS:
+            columns.append(_Column("Flags", max(len("Flags"), min(widest, _MAX_FLAGS_CELLS))))
+        rest = sum(column.cells + _GAP for column in columns)
+        longest = max((cell_len(name) for name in self._names.values()), default=0)
+        name_cells = max(_MIN_NAME_CELLS, min(longest, self._width - rest))
+        return [_Column("File", name_cells), *columns]
+
+    def _exhibit(self, finding: Finding) -> Iterator[Text]:
+        label = self._labels[self._names[finding.path]]
+        first, *more = chop_cells(label, self._columns[0].cells) or [""]
+        flags, last = self._flags(finding), self._columns[-1]
+        beside = last.title == "Flags" and cell_len(flags) <= last.cells
+        cells = {
+            "File": Text(isolated(first)),
+            "Ch": Text(_channel_mark(finding)),
+            "Duration": Text(format_time(finding.duration_s)),
+            "Speech": Text(format_time(finding.speech_s)),
+            "Verdict": Text(VERDICT_WORDS[finding.verdict], _VERDICT_STYLES[finding.verdict]),
+            "LLR": Text(format_llr(finding.spoof_llr, self._bound)),
+            "Spoofed": Text(format_time(measures.spoofed_s(finding)) if finding.spans else MISSING),
+            "Flags": Text(flags if beside else ""),
+        }
+        yield self._row([cells[column.title] for column in self._columns])
+        for part in more:
+            yield Text(isolated(part), no_wrap=True)
+        yield from self._strip(finding)
+        if finding.spans:
+            yield self._spans(finding)
+        if flags and not beside:
+            yield self._line(f"flags: {flags}", "yellow", _INDENT)
+
+    def _flags(self, finding: Finding) -> str:
+        return self._safe(", ".join(measures.flags(finding)))
+
+    def _strip(self, finding: Finding) -> Iterator[Text]:
+        if not finding.windows:
+            return
+        marks = _ASCII_MARKS if self._ascii else _UNICODE_MARKS
+        line = Text(" " * _INDENT, no_wrap=True)
+        for level in strip(finding.windows, self._options, self._width - _INDENT):
+            line.append(marks[level], _LEVEL_STYLES[level])
+        yield line
+
+    def _spans(self, finding: Finding) -> Text:
+        shown = [
+            f"{format_span(span.start_s, span.end_s)} (LLR {format_llr(span.spoof_llr, self._bound)})"
+            for span in finding.spans[:_SPANS_SHOWN]
+        ]
+        more = len(finding.spans) - len(shown)
+        text = "at " + ", ".join(shown) + (f", and {more} more" if more else "")
+        return self._line(text, "red", _INDENT)
+
+    def _legend(self) -> Iterator[Text]:
+        options, marks = self._options, _ASCII_MARKS if self._ascii else _UNICODE_MARKS
+        low, high = format_llr(options.bonafide_threshold_llr), format_llr(options.window_threshold_llr)
+        words = {
+            Level.HUMAN: f"bona fide (≤ {low})",
+            Level.UNDECIDED: "in between",
+            Level.SYNTHETIC: f"synthetic (≥ {high})",
+            Level.NOT_SCORED: "not scored",
+        }
+        window = f"{options.window_s:g} s window (hop {options.hop_s:g} s)"
+        yield self._line(f"Timeline: a mark per {window}; in long recordings per group", "dim")
+        key = Text(" " * _INDENT)
+        for level, word in words.items():
+            key.append(marks[level], _LEVEL_STYLES[level]).append(f" {self._signs(word)}   ", "dim")
+        key.rstrip()
+        yield key
+        yield self._line(f"LLR: natural-log likelihood ratio, + supports synthetic, bound ±{self._bound:.1f}", "dim")
+
+    def _skipped_table(self) -> Table:
+        table = Table.grid(padding=(0, _GAP), pad_edge=False)
+        table.add_column(max_width=self._width // 2, overflow="fold")
+        table.add_column(overflow="fold")
+        for finding in self._skipped:
+            reasons = " ".join(f"{self._safe(reason.message)}" for reason in finding.reasons)
+            table.add_row(Text(isolated(self._names[finding.path])), Text(reasons))
+        return table
+
+    def _row(self, cells: Sequence[Text]) -> Text:
+        line = Text(no_wrap=True)
+        for column, cell in zip(self._columns, cells, strict=True):
+            cell.plain = self._signs(cell.plain)
+            room = " " * max(0, column.cells - cell_len(cell.plain))
+            if column.right:
+                line.append(room)
+            if cell_len(cell.plain) > column.cells:
+                cell.truncate(column.cells, overflow="crop" if self._ascii else "ellipsis")
+            line.append_text(cell)
+            line.append((room if not column.right else "") + " " * _GAP)
+        line.rstrip()
+        return line
+
+    def _line(self, text: str, style: str, indent: int = 0) -> Text:
+        return Text(" " * indent + self._signs(text), style, overflow="fold")
+
+    def _safe(self, text: str) -> str:
+        shown = printable(text)
+        return shown.encode("ascii", "backslashreplace").decode() if self._ascii else shown
+
+    def _signs(self, text: str) -> str:
+        return text.translate(_ASCII_SIGNS) if self._ascii else text
+
+
+def _channel_mark(finding: Finding) -> str:
+    """`L` and `R` of two channels, else the channel counted from 1."""
+    if finding.channel is None:
+        return ""
+    if finding.media is not None and finding.media.channels == 2:
+        return "LR"[finding.channel]
+    return str(finding.channel + 1)
+
+
+def _with_channel(name: str, finding: Finding) -> str:
+    mark = _channel_mark(finding)
+    return f"{name} [{mark}]" if mark else name

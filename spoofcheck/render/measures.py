@@ -1,0 +1,53 @@
+"""What every renderer derives from a finding in the same way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from spoofcheck.schema import Finding, OptionsInfo, Verdict, WindowResult
+
+# Codes that only repeat what the verdict, the LLR and the spans already say.
+_TOLD_ELSEWHERE = frozenset({"above-spoof-threshold", "below-bonafide-threshold", "spoofed-passage"})
+
+
+def examined(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings that are exhibits, in order."""
+    return [finding for finding in findings if finding.verdict is not Verdict.SKIPPED]
+
+
+def skipped(findings: Iterable[Finding]) -> list[Finding]:
+    """The inputs that were not examined, in order."""
+    return [finding for finding in findings if finding.verdict is Verdict.SKIPPED]
+
+
+def verdict_counts(findings: Iterable[Finding]) -> dict[Verdict, int]:
+    """How many findings have each verdict; every verdict is a key."""
+    counts = Counter(finding.verdict for finding in findings)
+    return {verdict: counts[verdict] for verdict in Verdict}
+
+
+def spoofed_s(finding: Finding) -> float:
+    """Seconds covered by the flagged spans; where spans overlap, the time counts once."""
+    total, covered_to = 0.0, 0.0
+    for span in sorted(finding.spans, key=lambda span: span.start_s):
+        total += max(0.0, span.end_s - max(span.start_s, covered_to))
+        covered_to = max(covered_to, span.end_s)
+    return round(total, 6)
+
+
+def flags(finding: Finding) -> list[str]:
+    """Codes of the reasons that ask for attention, each once."""
+    codes = dict.fromkeys(reason.code for reason in finding.reasons)
+    return [code for code in codes if code not in _TOLD_ELSEWHERE]
+
+
+def is_flagged(window: WindowResult, options: OptionsInfo) -> bool:
+    """Whether the window is at or above the window threshold."""
+    return window.spoof_llr is not None and window.spoof_llr >= options.window_threshold_llr
+
+
+def duration_s(findings: Iterable[Finding]) -> float:
+    """Seconds of all recordings; one with several examined channels counts once."""
+    lengths = {finding.path: finding.duration_s or 0.0 for finding in findings}
+    return sum(lengths.values())

@@ -1,0 +1,127 @@
+"""Window scores along a recording: a strip of levels for a line of text, bars and ticks for a chart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from spoofcheck.schema import OptionsInfo, WindowResult
+
+_TICK_STEPS_S = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1_800,
+    3_600,
+    7_200,
+    14_400,
+    21_600,
+    43_200,
+    86_400,
+)
+
+
+class Level(StrEnum):
+    """What one stretch of a timeline says, from least to most conspicuous."""
+
+    NOT_SCORED = "not-scored"
+    HUMAN = "human"
+    UNDECIDED = "undecided"
+    SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a chart: a window's own stretch of time, and the LLR range it stands for.
+
+    Attributes:
+        start_s, end_s: halfway to the centres of the windows before and after, and never beyond the windows
+            themselves, so that overlapping windows do not hide each other.
+        low, high: lowest and highest LLR of the windows inside (equal for one window); None when not scored.
+        level: of the highest LLR.
+    """
+
+    start_s: float
+    end_s: float
+    low: float | None
+    high: float | None
+    level: Level
+
+
+def level(llr: float | None, options: OptionsInfo) -> Level:
+    """Which side of the thresholds an LLR lies on."""
+    if llr is None:
+        return Level.NOT_SCORED
+    if llr >= options.window_threshold_llr:
+        return Level.SYNTHETIC
+    return Level.HUMAN if llr <= options.bonafide_threshold_llr else Level.UNDECIDED
+
+
+def strip(windows: Sequence[WindowResult], options: OptionsInfo, cells: int) -> list[Level]:
+    """At most `cells` levels in order of time: one per window, or the highest of each group of windows."""
+    return [level(_highest(windows, group), options) for group in _groups(len(windows), cells)]
+
+
+def bars(windows: Sequence[WindowResult], options: OptionsInfo, most: int) -> list[Bar]:
+    """At most `most` bars in order of time; a group of windows spans from its lowest to its highest LLR."""
+    return [
+        Bar(
+            start_s=_start(windows, group[0]),
+            end_s=_end(windows, group[-1]),
+            low=_lowest(windows, group),
+            high=_highest(windows, group),
+            level=level(_highest(windows, group), options),
+        )
+        for group in _groups(len(windows), most)
+    ]
+
+
+def ticks(duration_s: float, most: int = 8) -> list[float]:
+    """Round times for an axis from 0 to `duration_s`, at most `most` of them."""
+    coarsest = _TICK_STEPS_S[-1]
+    days = int(duration_s / coarsest / (most - 1)) + 1
+    step = next((step for step in _TICK_STEPS_S if duration_s / step <= most - 1), days * coarsest)
+    return [float(index * step) for index in range(int(duration_s / step) + 1)]
+
+
+def _groups(windows: int, most: int) -> list[range]:
+    """Consecutive indices in at most `most` groups of nearly equal size, none empty."""
+    number = min(most, windows)
+    edges = [index * windows // number for index in range(number)] if number else []
+    return [range(first, last) for first, last in pairwise([*edges, windows])]
+
+
+def _lowest(windows: Sequence[WindowResult], group: range) -> float | None:
+    return min((llr for index in group if (llr := windows[index].spoof_llr) is not None), default=None)
+
+
+def _highest(windows: Sequence[WindowResult], group: range) -> float | None:
+    return max((llr for index in group if (llr := windows[index].spoof_llr) is not None), default=None)
+
+
+def _centre(window: WindowResult) -> float:
+    return (window.start_s + window.end_s) / 2
+
+
+def _start(windows: Sequence[WindowResult], index: int) -> float:
+    """Where window `index`'s own stretch begins."""
+    if index == 0:
+        return windows[0].start_s
+    return max(windows[index].start_s, (_centre(windows[index - 1]) + _centre(windows[index])) / 2)
+
+
+def _end(windows: Sequence[WindowResult], index: int) -> float:
+    """Where window `index`'s own stretch ends."""
+    if index == len(windows) - 1:
+        return windows[index].end_s
+    return min(windows[index].end_s, (_centre(windows[index]) + _centre(windows[index + 1])) / 2)

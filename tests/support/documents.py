@@ -1,0 +1,430 @@
+"""Builds result documents as a scan would write them, for the renderers' tests: no audio, no model."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Sequence
+
+from spoofcheck.schema import (
+    CalibrationInfo,
+    Finding,
+    MediaInfo,
+    ModelInfo,
+    OptionsInfo,
+    QualityInfo,
+    Reason,
+    RunInfo,
+    ScanDocument,
+    SourceMatch,
+    Span,
+    ToolInfo,
+    ValidationFigure,
+    Verdict,
+    WindowResult,
+)
+
+BOUND_LLR = 6.9
+SPOOF_LLR = 1.5
+BONAFIDE_LLR = -1.5
+WINDOW_LLR = 1.0
+WINDOW_S = 4.0
+FOLDER = "/cases/2026-114/recordings"
+
+
+def sha256(text: str) -> str:
+    """A hash that looks like a file's, the same for the same text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def document(findings: Iterable[Finding], *, complete: bool = True, hop_s: float = WINDOW_S) -> ScanDocument:
+    """A whole result around `findings`."""
+    return ScanDocument(
+        tool=ToolInfo(
+            version="0.1.0",
+            git_commit="851f89f0c2d4",
+            command_line=("spoofcheck", "scan", FOLDER, "--json", "scan.json"),
+            python="3.11.2",
+            platform="Linux-6.1.0-x86_64-with-glibc2.36",
+            libraries={"numpy": "2.3.5", "soxr": "1.0.0", "torch": "2.11.0", "torchaudio": "2.11.0"},
+        ),
+        run=RunInfo(
+            started_at="2026-11-21T09:14:03+00:00",
+            finished_at="2026-11-21T09:14:41+00:00",
+            elapsed_s=38.2,
+            host="forensics-03",
+            complete=complete,
+        ),
+        model=ModelInfo(
+            name="compact-detector",
+            version="1",
+            architecture="spectral-stem (1024 channels) + nes2net-la",
+            weights_sha256=sha256("weights"),
+            config_sha256=sha256("config"),
+            licence="Apache-2.0",
+            training_data="21 h from openly licensed sample pages: 9,820 human and 6,691 synthetic clips, "
+            "with Griffin-Lim and WORLD copies of the human clips",
+            calibration=CalibrationInfo(
+                method="logistic regression",
+                data="dev split (other repositories, other systems)",
+                bonafide_trials=1_012,
+                spoof_trials=998,
+                llr_bound=BOUND_LLR,
+            ),
+            limitations=(
+                "Not validated on telephone speech below 16 kHz, on singing, or on children's voices.",
+                "Generators newer than the training data may go unnoticed.",
+            ),
+            validation=(
+                _figure("dev", "exhibit", 1_012, 998, 0.142, 0.0134),
+                _figure("eval (unseen systems)", "exhibit", 2_310, 1_874, 0.208, 0.0098),
+                _figure("eval (unseen systems)", "window", 5_421, 4_006, 0.241, 0.0071),
+            ),
+        ),
+        options=OptionsInfo(
+            window_s=WINDOW_S,
+            hop_s=hop_s,
+            channels="auto",
+            vad=True,
+            min_window_speech_s=0.5,
+            min_exhibit_speech_s=3.0,
+            spoof_threshold_llr=SPOOF_LLR,
+            bonafide_threshold_llr=BONAFIDE_LLR,
+            window_threshold_llr=WINDOW_LLR,
+            device="cpu",
+            dtype="float32",
+        ),
+        findings=tuple(findings),
+    )
+
+
+def _figure(dataset: str, level: str, bonafide: int, spoof: int, eer: float, half: float) -> ValidationFigure:
+    return ValidationFigure.model_validate(
+        {
+            "dataset": dataset,
+            "level": level,
+            "bonafide_trials": bonafide,
+            "spoof_trials": spoof,
+            "eer": eer,
+            "eer_low": eer - half,
+            "eer_high": eer + half,
+            "min_dcf": round(eer * 2.31, 4),
+            "act_dcf": round(eer * 2.74, 4),
+            "cllr": round(eer * 3.05, 4),
+            "cllr_min": round(eer * 2.62, 4),
+        }
+    )
+
+
+def windows(
+    duration_s: float,
+    llrs: Sequence[float | None],
+    *,
+    hop_s: float = WINDOW_S,
+) -> tuple[WindowResult, ...]:
+    """Windows on the hop grid with the given LLRs (None: no speech); the last one is aligned to the end."""
+    results = []
+    for index, llr in enumerate(llrs):
+        end_s = min(duration_s, index * hop_s + WINDOW_S)
+        results.append(
+            WindowResult(
+                start_s=max(0.0, end_s - WINDOW_S),
+                end_s=end_s,
+                speech_s=0.1 if llr is None else round(min(WINDOW_S, duration_s) * 0.9, 3),
+                raw_score=None if llr is None else round(llr * 1.7 + 0.4, 4),
+                spoof_llr=llr,
+                not_scored="no-speech" if llr is None else None,
+            )
+        )
+    return tuple(results)
+
+
+def wavering(mean: float, number: int, seed: int, spread: float = 0.9) -> list[float]:
+    """LLRs around `mean`, bounded, the same for the same seed."""
+    source = random.Random(seed)
+    return [
+        round(max(-BOUND_LLR, min(BOUND_LLR, mean + spread * (source.random() * 2 - 1))), 4)
+        for _ in range(number)
+    ]
+
+
+def finding(
+    path: str,
+    verdict: Verdict,
+    llr: float | None,
+    llrs: Sequence[float | None],
+    *,
+    duration_s: float | None = None,
+    channel: int | None = None,
+    channels: int = 1,
+    reasons: Sequence[tuple[str, str]] = (),
+    spans: Sequence[tuple[float, float, float]] = (),
+    sources: Sequence[tuple[str, float]] = (),
+    container: str = "WAV",
+    codec: str = "PCM_16",
+    sample_rate_hz: int = 48_000,
+    bit_depth: int | None = 16,
+    snr_db: float | None = 31.4,
+    bandwidth_hz: float = 8_000.0,
+    hop_s: float = WINDOW_S,
+) -> Finding:
+    """One examined exhibit."""
+    length_s = duration_s if duration_s is not None else (len(llrs) - 1) * hop_s + WINDOW_S
+    scored = windows(length_s, llrs, hop_s=hop_s)
+    speech_s = round(sum(w.speech_s or 0 for w in scored if w.spoof_llr is not None) * hop_s / WINDOW_S, 3)
+    raw = [w.raw_score for w in scored if w.raw_score is not None]
+    return Finding(
+        path=path,
+        channel=channel,
+        sha256=sha256(path),
+        duration_s=length_s,
+        speech_s=min(length_s, speech_s),
+        verdict=verdict,
+        spoof_llr=llr,
+        raw_score=round(sum(raw) / len(raw), 4) if raw else None,
+        reasons=tuple(Reason(code=code, message=message) for code, message in reasons or _DEFAULT[verdict]),
+        spans=tuple(
+            Span(start_s=start, end_s=end, spoof_llr=mean, windows=max(1, round((end - start) / hop_s)))
+            for start, end, mean in spans
+        ),
+        windows=scored,
+        sources=tuple(SourceMatch(name=name, similarity=similarity) for name, similarity in sources),
+        media=MediaInfo(
+            size_bytes=int(length_s * 96_000) + 44,
+            modified_at="2026-11-03T16:20:11+00:00",
+            container=container,
+            codec=codec,
+            sample_rate_hz=sample_rate_hz,
+            channels=channels,
+            bit_depth=bit_depth,
+            decoder="soundfile" if bit_depth else "ffmpeg",
+            pcm_sha256=sha256(path + "#pcm"),
+        ),
+        quality=QualityInfo(
+            silence_share=0.124,
+            snr_db=snr_db,
+            clipping_share=0.0003,
+            bandwidth_hz=bandwidth_hz,
+            peak_dbfs=-1.2,
+            rms_dbfs=-21.7,
+        ),
+    )
+
+
+_DEFAULT: dict[Verdict, list[tuple[str, str]]] = {
+    Verdict.BONAFIDE: [
+        ("below-bonafide-threshold", "Pooled LLR is at or below the bona fide threshold -1.50.")
+    ],
+    Verdict.SPOOF: [("above-spoof-threshold", "Pooled LLR is at or above the spoof threshold +1.50.")],
+    Verdict.PARTIAL: [("spoofed-passage", "One passage stands out as synthetic.")],
+    Verdict.INCONCLUSIVE: [("undecided", "Pooled LLR lies between the thresholds -1.50 and +1.50.")],
+    Verdict.SKIPPED: [("not-audio", "Not a recording in any format that can be decoded.")],
+}
+
+
+def skipped(path: str, code: str = "not-audio", message: str = "No audio stream was found in it.") -> Finding:
+    """One input that could not be examined."""
+    return Finding(
+        path=path,
+        channel=None,
+        sha256=None,
+        duration_s=None,
+        speech_s=None,
+        verdict=Verdict.SKIPPED,
+        spoof_llr=None,
+        raw_score=None,
+        reasons=(Reason(code=code, message=message),),
+    )
+
+
+def of_verdict(verdict: Verdict) -> Finding:
+    """A plain finding of each kind."""
+    if verdict is Verdict.SKIPPED:
+        return skipped("damaged.wav")
+    llr = {Verdict.SPOOF: 3.2, Verdict.BONAFIDE: -3.2}.get(verdict, 0.4)
+    return finding(f"{verdict}.wav", verdict, llr, wavering(llr, 5, seed=1))
+
+
+def sample_document() -> ScanDocument:
+    """A realistic case: every verdict, a two-channel call, a spliced passage, lossy codecs."""
+    human = [*wavering(-4.1, 17, seed=2), None, *wavering(-4.1, 30, seed=11)]
+    synthetic = wavering(5.6, 21, seed=3)
+    spliced: list[float | None] = [*wavering(-3.4, 24, seed=4), *wavering(4.6, 8, seed=5, spread=1.6)]
+    spliced += [None, None, *wavering(-3.1, 36, seed=6, spread=1.8)]
+    return document(
+        [
+            finding(f"{FOLDER}/interviews/witness-a.wav", Verdict.BONAFIDE, -4.0712, human),
+            finding(
+                f"{FOLDER}/calls/2026-10-30 bank-security.flac",
+                Verdict.BONAFIDE,
+                -2.9134,
+                [*wavering(-3, 6, seed=7, spread=2), None, None, *wavering(-2.6, 13, seed=8, spread=2.4)],
+                channel=0,
+                channels=2,
+                container="FLAC",
+                sample_rate_hz=16_000,
+                reasons=[
+                    ("below-bonafide-threshold", "Pooled LLR -2.91 is at or below the threshold -1.50."),
+                    ("low-level", "Speech is quiet: -38 dBFS on average."),
+                ],
+            ),
+            finding(
+                f"{FOLDER}/calls/2026-10-30 bank-security.flac",
+                Verdict.SPOOF,
+                BOUND_LLR,
+                [min(BOUND_LLR, x + 1.2) for x in synthetic],
+                channel=1,
+                channels=2,
+                container="FLAC",
+                sample_rate_hz=16_000,
+                spans=[(0.0, 84.0, 6.5218)],
+                reasons=[("above-spoof-threshold", "Pooled LLR +6.90 is at or above the threshold +1.50.")],
+            ),
+            finding(
+                f"{FOLDER}/voicemail-accounts.mp3",
+                Verdict.SPOOF,
+                3.4821,
+                [2.2, 3.9, -0.7, 4.4, 3.1],
+                duration_s=18.7,
+                container="MP3",
+                codec="MPEG_LAYER_III",
+                sample_rate_hz=22_050,
+                bit_depth=None,
+                sources=[("StyleTTS 2", 0.81), ("VITS", 0.44), ("Tacotron 2", 0.12)],
+                spans=[(0.0, 8.0, 3.05), (10.7, 18.7, 3.75)],
+            ),
+            finding(
+                f"{FOLDER}/address-1961.wav",
+                Verdict.PARTIAL,
+                -1.6203,
+                spliced,
+                duration_s=278.3,
+                sample_rate_hz=44_100,
+                spans=[(96.0, 128.0, 4.5381)],
+                reasons=[
+                    (
+                        "spoofed-passage",
+                        "96.0-128.0 s stands out as synthetic; the other speech has LLR -3.19 (positions are "
+                        "no finer than the window).",
+                    ),
+                    ("clipping", "0.4 % of the samples are clipped."),
+                ],
+            ),
+            finding(
+                f"{FOLDER}/録音/会議 第3回.wav",
+                Verdict.BONAFIDE,
+                -1.9921,
+                wavering(-2, 30, seed=9, spread=1.6),
+            ),
+            finding(
+                f"{FOLDER}/note.m4a",
+                Verdict.INCONCLUSIVE,
+                0.3127,
+                [0.4, -0.9],
+                duration_s=6.2,
+                container="M4A",
+                codec="AAC",
+                bit_depth=None,
+                reasons=[("undecided", "Pooled LLR +0.31 lies between the thresholds -1.50 and +1.50.")],
+            ),
+            finding(
+                f"{FOLDER}/intercept-0017.wav",
+                Verdict.INCONCLUSIVE,
+                2.8406,
+                wavering(2.8, 9, seed=10),
+                sample_rate_hz=8_000,
+                bandwidth_hz=3_400.0,
+                snr_db=9.2,
+                codec="ALAW",
+                bit_depth=8,
+                reasons=[
+                    (
+                        "outside-validated-conditions",
+                        "Sample rate 8000 Hz is below the 16000 Hz the model was validated on.",
+                    ),
+                    (
+                        "outside-validated-conditions",
+                        "Effective bandwidth 3400 Hz is below the 5000 Hz the model was validated on.",
+                    ),
+                    ("above-spoof-threshold", "Pooled LLR +2.84 is at or above the spoof threshold +1.50."),
+                ],
+            ),
+            finding(
+                f"{FOLDER}/hold-music.ogg",
+                Verdict.INCONCLUSIVE,
+                None,
+                [None] * 8,
+                container="OGG",
+                codec="OPUS",
+                bit_depth=None,
+                snr_db=None,
+                reasons=[("no-speech", "No window holds enough speech to be scored.")],
+            ),
+            skipped(f"{FOLDER}/cut-off.wav", "truncated-header", "The file ends inside its header."),
+            skipped(f"{FOLDER}/transcript.wav"),
+        ]
+    )
+
+
+HOSTILE_NAMES = (
+    "line\nbreak.wav",
+    "esc\x1b[31mred\x1b]0;title\x07.wav",
+    "quote\"and'apostrophe.wav",
+    "<script>alert(1)</script>.wav",
+    "<img src=x onerror=alert(1)>.wav",
+    "gnp\u202evaw.exe",
+    "zero\u200bwidth\ufeff.wav",
+    "latin1-\udce9t\udce9.wav",
+    '=HYPERLINK("http://x","y").wav',
+    "+1-2.wav",
+    "@SUM(A1).wav",
+    "a;=1+1.wav",
+    "[bold red]markup[/].wav",
+    "{{ 7 * 7 }}{% raw %}.wav",
+    "separator\u2028next.wav",
+    "c1\x9b31m\x85.wav",
+    "שיחה 12.wav",
+    "emoji 👩\u200d🚒 ❤️.wav",
+    "録音" * 40 + ".wav",
+)
+
+
+def hostile_document() -> ScanDocument:
+    """Every hostile name as an exhibit's path and as a reason, a codec and an argument."""
+    exhibits = [
+        finding(
+            f"in/{name}" if index % 2 else name,
+            Verdict.SPOOF,
+            3.0,
+            [3.0, 2.5],
+            codec=name,
+            container=name,
+            reasons=[("odd-name", f"Its name is {name}.")],
+            sources=[(name, 0.5)],
+        )
+        for index, name in enumerate(HOSTILE_NAMES)
+    ]
+    result = document([*exhibits, *(skipped(f"skip/{name}", message=name) for name in HOSTILE_NAMES)])
+    tool = result.tool.model_copy(
+        update={
+            "command_line": ToolInfo.model_validate(
+                result.tool.model_dump() | {"command_line": ("spoofcheck", "scan", *HOSTILE_NAMES)}
+            ).command_line
+        }
+    )
+    return result.model_copy(update={"tool": tool})
+
+
+def large_document(exhibits: int = 500, windows_each: int = 60) -> ScanDocument:
+    """A case of many recordings, four minutes each unless told otherwise."""
+    verdicts = (Verdict.BONAFIDE, Verdict.SPOOF, Verdict.PARTIAL, Verdict.INCONCLUSIVE)
+    return document(
+        finding(
+            f"{FOLDER}/day-{index % 30:02d}/agent-{index:04d}-leg-left-converted-to-sixteen-kilohertz.wav",
+            verdicts[index % 4],
+            round(-3.0 + index % 7, 2),
+            wavering(-3.0 + index % 7, windows_each, seed=index, spread=2.0),
+            spans=[(8.0, 24.0, 3.1)] if index % 4 in (1, 2) else (),
+        )
+        for index in range(exhibits)
+    )
