@@ -50,6 +50,7 @@ def start_run(model: Detector, rule: LoopRule) -> Run:
             {"params": list(model.back_end.parameters()), "lr": rule.head_rate, "peak": rule.head_rate},
         ],
         weight_decay=rule.weight_decay,
+        fused=True,
     )
     return Run(model, average, optimiser)
 

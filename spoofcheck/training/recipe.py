@@ -64,6 +64,15 @@ class LoopRule:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadRule:
+    """The first stage: the back-end alone on features cached from `cached_batches`, `joined_batches` a step."""
+
+    cached_batches: int
+    joined_batches: int
+    loop: LoopRule
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One training run."""
 
@@ -71,6 +80,7 @@ class Recipe:
     corpus: CorpusRule
     augment: AugmentRule
     batch: BatchRule
+    head: HeadRule
     loop: LoopRule
 
 
@@ -83,12 +93,13 @@ def read_recipe(path: Path) -> Recipe:
     try:
         with path.open("rb") as file:
             table = tomllib.load(file)
-        corpus = dict(table["corpus"])
+        corpus, head = dict(table["corpus"]), dict(table["head"])
         return Recipe(
             seed=table["seed"],
             corpus=CorpusRule(window=WindowRule(**corpus.pop("window")), **corpus),
             augment=AugmentRule(**table["augment"]),
             batch=BatchRule(**table["batch"]),
+            head=HeadRule(loop=LoopRule(**head.pop("loop")), **head),
             loop=LoopRule(**table["loop"]),
         )
     except OSError as error:

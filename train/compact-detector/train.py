@@ -1,6 +1,7 @@
 """Train the compact detector: `python train/compact-detector/train.py --data D --manifest M --audio-root A --out O`.
 
-Starts from DistillMOS's stem, resumes from `O/checkpoint.pt` when there is one, and selects on the dev split only.
+Two stages, `head` (the back-end on cached features of DistillMOS's frozen stem) and `whole` (both, end to end, from
+the best head). Each resumes from its checkpoint when there is one, and selects on the dev split only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import distillmos
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from spoofcheck.evaluation.metrics import cllr_min, eer
@@ -24,9 +25,10 @@ from spoofcheck.nets.config import Nes2NetLaConfig, SpectralStemConfig
 from spoofcheck.nets.detector import Detector, build_detector
 from spoofcheck.nets.pretrained import distillmos_stem_state
 from spoofcheck.training.augment import crop_or_repeat
-from spoofcheck.training.batches import SPOOF, AugmentedBatches, BatchPlan
+from spoofcheck.training.batches import SPOOF, AugmentedBatches, Batch, BatchPlan
+from spoofcheck.training.cached import feature_batches, shuffled
 from spoofcheck.training.corpus import WindowRule, windows_of
-from spoofcheck.training.loop import CHECKPOINT, load_run, start_run, train
+from spoofcheck.training.loop import BEST, CHECKPOINT, load_run, start_run, train
 from spoofcheck.training.manifest import read_manifest
 from spoofcheck.training.nuisance import nuisance_auc, nuisance_features
 from spoofcheck.training.prepare import COPIES, NATURAL, NOISES
@@ -45,7 +47,9 @@ class DevSet:
     systems: tuple[str, ...]
 
     def figures(self, model: nn.Module, bf16: bool) -> dict[str, float]:
-        scores = score_windows(model, self.waves, bf16=bf16)
+        return self.figures_of(score_windows(model, torch.from_numpy(self.waves), bf16=bf16))
+
+    def figures_of(self, scores: NDArray[np.float64]) -> dict[str, float]:
         systems = np.array(self.systems)
         human = systems == "-"
         pooled = eer(-scores, human)
@@ -73,12 +77,12 @@ def dev_set(manifest: Path, audio_root: Path, rule: WindowRule, seed: int) -> De
     return DevSet(waves, tuple(system for _, system in found))
 
 
-def score_windows(model: nn.Module, waves: NDArray[np.float32], *, bf16: bool, batch: int = 16) -> NDArray[np.float64]:
-    """Raw scores `[n]`, spoof logit minus bona fide logit."""
+def score_windows(model: nn.Module, inputs: Tensor, *, bf16: bool, batch: int = 16) -> NDArray[np.float64]:
+    """Raw scores `[n]`, spoof logit minus bona fide logit, of waveforms or features `[n, ...]`."""
     scores = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        for start in range(0, len(waves), batch):
-            logits = model(torch.from_numpy(waves[start : start + batch])).float()
+        for start in range(0, len(inputs), batch):
+            logits = model(inputs[start : start + batch].float()).float()
             scores.append((logits[:, SPOOF] - logits[:, 1 - SPOOF]).numpy())
     return np.concatenate(scores).astype(np.float64)
 
@@ -105,46 +109,74 @@ def open_batches(recipe: Recipe, data: Path) -> AugmentedBatches:
     return AugmentedBatches(natural, copies, np.load(data / NOISES), plan, recipe.augment)
 
 
+def loader(batches: AugmentedBatches, steps: range, workers: int) -> DataLoader[Batch]:
+    return DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=6)
+
+
+def train_head(recipe: Recipe, batches: AugmentedBatches, held_out: DevSet, out: Path, bf16: bool) -> None:
+    """The back-end on cached features; writes `out/head/best.pt`."""
+    rule = recipe.head
+    whole = new_detector(recipe.seed)
+    far = range(10**6, 10**6 + rule.cached_batches)  # other windows than the second stage begins with
+    cached = feature_batches(whole.front_end, loader(batches, far, 2), bf16=bf16)
+    logger.info("%d batches of features", len(cached))
+    dev = feature_batches(
+        whole.front_end,
+        [Batch(torch.from_numpy(part), torch.empty(0), torch.empty(0)) for part in np.array_split(held_out.waves, 40)],
+        bf16=bf16,
+    )
+    features = torch.cat([batch.waves for batch in dev])
+    logger.info("%d dev windows", len(features))
+    run = start_run(Detector(nn.Identity(), whole.back_end), rule.loop)
+    steps = shuffled(cached, rule.joined_batches, rule.loop.steps, recipe.seed)
+    train(
+        run, steps, rule.loop, recipe.seed, out / "head",
+        lambda model: held_out.figures_of(score_windows(model, features, bf16=bf16)), bf16=bf16,
+    )  # fmt: skip
+
+
+def train_whole(
+    recipe: Recipe, batches: AugmentedBatches, held_out: DevSet, out: Path, bf16: bool, minutes: float | None
+) -> None:
+    """Stem and back-end together, from the best head; writes `out/whole/best.pt`."""
+    model = new_detector(recipe.seed)
+    head = torch.load(out / "head" / BEST, weights_only=True)
+    model.back_end.load_state_dict({name.removeprefix("back_end."): value for name, value in head.items()})
+    run = start_run(model, recipe.loop)
+    checkpoint = out / "whole" / CHECKPOINT
+    if checkpoint.is_file():
+        load_run(run, checkpoint)
+        logger.info("resumed at step %d", run.step)
+    train(
+        run, loader(batches, range(run.step, recipe.loop.steps), recipe.loop.workers), recipe.loop, recipe.seed,
+        out / "whole", lambda model: held_out.figures(model, bf16), bf16=bf16,
+        deadline=None if minutes is None else time.time() + 60 * minutes,
+    )  # fmt: skip
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--data", "--manifest", "--audio-root", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--recipe", type=Path, default=HERE / "config.toml")
+    parser.add_argument("--stage", choices=("head", "whole", "both"), default="both")
     parser.add_argument("--nuisance-only", action="store_true", help="print the nuisance AUC and stop")
-    parser.add_argument("--minutes", type=float, help="stop after this long")
+    parser.add_argument("--minutes", type=float, help="stop the second stage after this long")
     parser.add_argument("--no-bf16", action="store_true")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_flush_denormal(True)  # the optimiser's moments of dead units turn denormal and slow every step
     recipe = read_recipe(options.recipe)
     batches = open_batches(recipe, options.data)
     if options.nuisance_only:
         print(f"nuisance AUC {check_nuisances(batches, range(10**6, 10**6 + 40), recipe.seed):.3f}")
         return
-    run = start_run(new_detector(recipe.seed), recipe.loop)
-    if (options.out / CHECKPOINT).is_file():
-        load_run(run, options.out / CHECKPOINT)
-        logger.info("resumed at step %d", run.step)
     held_out = dev_set(options.manifest, options.audio_root, recipe.corpus.window, recipe.seed)
-    logger.info("%d dev windows", len(held_out.systems))
     bf16 = not options.no_bf16
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(run.step, recipe.loop.steps),
-        num_workers=recipe.loop.workers,
-        prefetch_factor=6,
-    )
-    deadline = None if options.minutes is None else time.time() + 60 * options.minutes
-    train(
-        run,
-        loader,
-        recipe.loop,
-        recipe.seed,
-        options.out,
-        lambda model: held_out.figures(model, bf16),
-        bf16=bf16,
-        deadline=deadline,
-    )
+    if options.stage != "whole":
+        train_head(recipe, batches, held_out, options.out, bf16)
+    if options.stage != "head":
+        train_whole(recipe, batches, held_out, options.out, bf16, options.minutes)
 
 
 if __name__ == "__main__":
