@@ -53,9 +53,7 @@ def page(rows: Sequence[Measurement], machine: dict[str, str], model: str | None
         ratio = row.ratio()
         target = "" if row.target is None else f"{row.sense} {row.target:g} {row.unit}"
         ratio_text = "" if ratio is None else f"{ratio:.2f}" + ("" if ratio >= 1 else " (missed)")
-        lines.append(
-            f"| {row.name} | {_figure(row.value)} {row.unit} | {target} | {ratio_text} | {row.note} |"
-        )
+        lines.append(f"| {row.name} | {_figure(row.value)} {row.unit} | {target} | {ratio_text} | {row.note} |")
     return "\n".join(lines) + "\n"
 
 
@@ -84,9 +82,7 @@ def _cpu_model() -> str:
 
 def _commit() -> str:
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True
-        ).stdout.strip()
+        return subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True).stdout.strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", "../spoofcheck", "../models")
     return git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if changed else "")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,34 +50,35 @@ class Measurement:
     def line(self) -> str:
         """One line for a terminal."""
         ratio = self.ratio()
-        against = (
-            f", {self.sense} {self.target:g} wanted: {ratio:.2f} of the target" if ratio is not None else ""
-        )
-        return f"{self.name}: {self.value:.3g} {self.unit}{against}" + (
-            f" ({self.note})" if self.note else ""
-        )
+        against = f", {self.sense} {self.target:g} wanted: {ratio:.2f} of the target" if ratio is not None else ""
+        return f"{self.name}: {self.value:.3g} {self.unit}{against}" + (f" ({self.note})" if self.note else "")
+
+
+# A bare interpreter starts the process, not this one with its arrays: the kernel counts into a process's peak
+# what its parent held when it forked.
+_LAUNCHER = """
+import json, os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+wall_s, cpu_s = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+print(json.dumps([os.waitstatus_to_exitcode(status), wall_s, cpu_s, usage.ru_maxrss]))
+"""
 
 
 def run(command: Sequence[str], fine: frozenset[int] = FINE) -> Run:
     """Run a process to its end, its output thrown away.
 
-    The peak is that of the process alone: the kernel's `ru_maxrss`, which also counts what this process held
-    when it started the other. Keep the benchmark itself small.
-
     Raises:
         RuntimeError: it ended with an exit code that is not in `fine`.
     """
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in fine:
-        tail = errors.decode(errors="replace")[-2_000:]
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {tail}")
-    return Run(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command], capture_output=True, text=True, check=True
+    )
+    code, wall_s, cpu_s, peak_kibibytes = json.loads(done.stdout)
+    if code not in fine:
+        raise RuntimeError(f"{' '.join(command)} ended with {code}: {done.stderr[-2_000:]}")
+    return Run(wall_s, cpu_s, peak_kibibytes * 1024)
 
 
 def scan_command(paths: Sequence[Path], model: str | None, *more: str) -> list[str]:

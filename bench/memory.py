@@ -41,9 +41,7 @@ def measure(model: str | None = None, hours: int = HOURS) -> list[Measurement]:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument(
-        "--hours", type=int, default=HOURS, help=f"length of the recording (default: {HOURS})"
-    )
+    options.add_argument("--hours", type=int, default=HOURS, help=f"length of the recording (default: {HOURS})")
     chosen = options.parse_args()
     show(measure(chosen.model, chosen.hours))
 

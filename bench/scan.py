@@ -28,16 +28,11 @@ def measure(model: str | None = None, files: int = 60, keep_json: Path | None = 
     windows = sum(window["spoof_llr"] is not None for finding in findings for window in finding["windows"])
     note = f"{len(findings)} files of 60 s, {speech_s / audio_s:.0%} speech, {windows} windows scored"
     return [
-        Measurement(
-            "scan, end to end", audio_s / whole.wall_s, "x real time", MIN_REAL_TIME_FACTOR, "at least", note
-        ),
+        Measurement("scan, end to end", audio_s / whole.wall_s, "x real time", MIN_REAL_TIME_FACTOR, "at least", note),
         Measurement("scan, files", len(findings) / whole.wall_s, "files/s"),
         Measurement("scan, wall time", whole.wall_s, "s", note=f"{whole.cpu_s:.1f} s of CPU"),
         Measurement("scan, peak memory", whole.peak_rss_bytes / 1e6, "MB"),
-        *(
-            Measurement(f"alone: {stage}", audio_s / wall_s, "x real time")
-            for stage, wall_s in stages.items()
-        ),
+        *(Measurement(f"alone: {stage}", audio_s / wall_s, "x real time") for stage, wall_s in stages.items()),
     ]
 
 

@@ -28,9 +28,7 @@ def human_pool() -> NDArray[np.float32]:
             parts.append(_read(EXAMPLES / "recordings" / row["path"]))
         elif row["label"] == "partial":
             samples = _read(EXAMPLES / "recordings" / row["path"])
-            start, end = (
-                round(float(row[f"spliced_{edge}_s"]) * SAMPLE_RATE_HZ) for edge in ("start", "end")
-            )
+            start, end = (round(float(row[f"spliced_{edge}_s"]) * SAMPLE_RATE_HZ) for edge in ("start", "end"))
             parts += [samples[:start], samples[end:]]
     return np.concatenate(parts)
 
