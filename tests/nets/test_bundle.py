@@ -52,8 +52,7 @@ def test_same_seed_same_weights_and_no_trace_in_the_random_state(tmp_path: Path)
     torch.manual_seed(7)
     before = torch.get_rng_state()
     first, again, other = (
-        load_bundle(tiny_bundle(tmp_path / name, seed)).weights_sha256
-        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+        load_bundle(tiny_bundle(tmp_path / name, seed)).weights_sha256 for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert first == again != other
     assert torch.equal(torch.get_rng_state(), before)
@@ -157,16 +156,12 @@ def test_saving_another_network_than_configured_leaves_the_old_model(model: Path
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_shipped_model_must_match_the_index(
-    model: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_shipped_model_must_match_the_index(model: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "models_dir", lambda: model.parent)
     index.write_index(model.parent)
     load_bundle(model)
     if name == "config.json":
-        changed = (
-            (model / name).read_text().replace('"spoof_threshold_llr": 1.0', '"spoof_threshold_llr": 9.0')
-        )
+        changed = (model / name).read_text().replace('"spoof_threshold_llr": 1.0', '"spoof_threshold_llr": 9.0')
         assert changed != (model / name).read_text()
         (model / name).write_text(changed)
     else:

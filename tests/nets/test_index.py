@@ -52,9 +52,7 @@ def test_default_comes_first(shipped: Path) -> None:
     assert index.list_models() == ("beta", "alpha")
 
 
-def test_finds_models_by_name_and_by_path(
-    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finds_models_by_name_and_by_path(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert index.find_model() == shipped / "beta"
     assert index.find_model("alpha") == shipped / "alpha"
     assert index.find_model(str(shipped / "alpha")) == shipped / "alpha"
@@ -78,9 +76,7 @@ def test_refuses_names_that_lead_nowhere(shipped: Path, name: str, monkeypatch: 
 
 
 def test_an_unknown_name_lists_the_known(shipped: Path) -> None:
-    with pytest.raises(
-        ModelError, match=r"'gamma' is neither a shipped model \(beta, alpha\) nor a directory"
-    ):
+    with pytest.raises(ModelError, match=r"'gamma' is neither a shipped model \(beta, alpha\) nor a directory"):
         index.find_model("gamma")
 
 

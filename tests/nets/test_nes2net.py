@@ -15,9 +15,7 @@ Array = NDArray[np.float64]
 class Reference:
     """Nes2Net-LA and Nes2Net-X step by step, with the growing trailing axis of the published form."""
 
-    def __init__(
-        self, network: Nes2Net, *, blocks: int, scale: int, dilation: int, batch_statistics: bool
-    ) -> None:
+    def __init__(self, network: Nes2Net, *, blocks: int, scale: int, dilation: int, batch_statistics: bool) -> None:
         self.state = {k: v.detach().double().numpy() for k, v in network.state_dict().items()}
         self.blocks, self.scale, self.dilation = blocks, scale, dilation
         self.batch_statistics = batch_statistics
@@ -108,9 +106,7 @@ class Reference:
         else:
             mean, variance = self.state[f"{name}.running_mean"], self.state[f"{name}.running_var"]
         standard = (x - mean.reshape(shape)) / np.sqrt(variance.reshape(shape) + 1e-5)
-        return standard * self.state[f"{name}.weight"].reshape(shape) + self.state[f"{name}.bias"].reshape(
-            shape
-        )
+        return standard * self.state[f"{name}.weight"].reshape(shape) + self.state[f"{name}.bias"].reshape(shape)
 
 
 def seeded(**arguments: object) -> Nes2Net:
@@ -228,9 +224,7 @@ def test_every_parameter_gets_a_gradient() -> None:
     network = seeded(channels=64)
     features = torch.randn(4, 64, 20, generator=torch.Generator().manual_seed(3))
     torch.nn.functional.cross_entropy(network(features), torch.tensor([0, 1, 0, 1])).backward()
-    without = [
-        name for name, p in network.named_parameters() if p.grad is None or not torch.count_nonzero(p.grad)
-    ]
+    without = [name for name, p in network.named_parameters() if p.grad is None or not torch.count_nonzero(p.grad)]
     assert without == []
 
 
