@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from spoofcheck.audio.recording import read_windows
 
+from spoofcheck.audio.recording import read_windows
 from spoofcheck.detect.scorer import WindowScorer
 from spoofcheck.nets.bundle import load_bundle
 from spoofcheck.nets.index import find_model

@@ -66,9 +66,7 @@ def _parameters(command: Callable[..., object]) -> list[str]:
             declared = [text for text in (info.default, *(info.param_decls or ())) if isinstance(text, str)]
             choices = kind if isinstance(kind, type) and issubclass(kind, StrEnum) else ()
             value = info.metavar or "|".join(choices)
-            shown = " ".join(
-                [*(declared or ["--" + parameter.name.replace("_", "-")]), *([value] if value else [])]
-            )
+            shown = " ".join([*(declared or ["--" + parameter.name.replace("_", "-")]), *([value] if value else [])])
         cells = (f"`{shown}`", f"{info.help}{_default(info, parameter.default)}")
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return rows
@@ -119,9 +117,7 @@ def _reachable(types: dict[str, Any]) -> list[str]:
         name = waiting.pop(0)
         if name not in found:
             found.append(name)
-            waiting += [
-                ref for facts in types[name].get("properties", {}).values() for ref in _references(facts)
-            ]
+            waiting += [ref for facts in types[name].get("properties", {}).values() for ref in _references(facts)]
     return found
 
 

