@@ -51,17 +51,20 @@ class AudioFile:
 class Quality:
     """Condition of one channel of a recording, measured on the 16 kHz signal unless noted."""
 
-    speech_s: float
+    speech_s: float | None
+    """None when the voice activity detector did not run."""
     silence_share: float
-    """Share of 20 ms frames below -60 dBFS, 0..1."""
+    """Share of 20 ms frames whose RMS is below -60 dBFS, 0..1."""
     snr_db: float | None
-    """Level of speech over level of non-speech frames; None without both."""
+    """Power of speech without noise over power of noise, -10..80 dB; None with under 0.3 s of either."""
     clipping_share: float
     """Share of samples in runs of at least two at the channel's own extreme >= 0.98 full scale, 0..1 (native rate)."""
     bandwidth_hz: float
     """Highest frequency whose long-term level is within 60 dB of the strongest band, at most 8,000 Hz."""
     peak_dbfs: float
+    """Largest magnitude (native rate); -200 for digital silence. 0 dBFS is a magnitude of 1."""
     rms_dbfs: float
+    """RMS of all samples, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
