@@ -35,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
         return _fail("interrupted", status=ExitStatus.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output left; the rest has nowhere to go. Keep Python from complaining at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return ExitStatus.FAILED
     except Exception as error:
         return _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", argv)

@@ -21,8 +21,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command(name="scan", no_args_is_help=True)(scan.scan)
-app.command(name="report", no_args_is_help=True)(report.report)
+app.command(name="scan")(scan.scan)
+app.command(name="report")(report.report)
 app.add_typer(models.app, name="models")
 app.command(name="schema")(schema.schema)
 app.command(name="doctor")(doctor.doctor)

@@ -34,7 +34,7 @@ def report(
 
     from spoofcheck.document import load_document
     from spoofcheck.render import Format, render
-    from spoofcheck.render.console import tables
+    from spoofcheck.render.console import ScanTable
 
     wanted = {Format.HTML: html_to, Format.CSV: csv_to, Format.JSONL: jsonl_to}
     outputs = {form: target for form, target in wanted.items() if target is not None}
@@ -45,6 +45,4 @@ def report(
     for form, target in outputs.items():
         write_output(target, render(document, form))
     if not outputs:
-        console = Console()
-        for part in tables(document, console.width):
-            console.print(part)
+        Console().print(ScanTable(document))

@@ -241,10 +241,8 @@ def _write(document: ScanDocument, outputs: dict[Format, Path]) -> list[str]:
 def _show(document: ScanDocument, table: bool) -> None:
     from rich.console import Console
 
-    from spoofcheck.render.console import summary, tables
+    from spoofcheck.render.console import ScanTable, summary
 
     if table:
-        console = Console()
-        for part in tables(document, console.width):
-            console.print(part)
-    Console(stderr=True).print(summary(document), highlight=False)
+        Console().print(ScanTable(document))
+    Console(stderr=True).print(summary(document), highlight=False, markup=False, end="")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from spoofcheck.schema import FLAGGED, Finding, Verdict
+if TYPE_CHECKING:
+    from spoofcheck.schema import Finding
 
 
 class ExitStatus(IntEnum):
@@ -24,6 +26,8 @@ def status_of(findings: Sequence[Finding]) -> ExitStatus:
     FLAGGED when anything was; else FAILED when no input could even be read; else INCOMPLETE when some input (or
     channel) got no score; else CLEAR.
     """
+    from spoofcheck.schema import FLAGGED, Verdict
+
     if any(finding.verdict in FLAGGED for finding in findings):
         return ExitStatus.FLAGGED
     if all(finding.verdict is Verdict.SKIPPED for finding in findings):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +14,8 @@ from spoofcheck.errors import InputError
 from spoofcheck.types import AudioFile, RecordingSummary, Skipped, Window
 
 Item = AudioFile | Window | RecordingSummary | Skipped
-ReadRecording = Callable[[Path], Iterator[AudioFile | Window | RecordingSummary]]
+ReadRecording = Callable[[Path, Callable[[], bool]], Generator[AudioFile | Window | RecordingSummary]]
+"""Reads one recording; asks the given function now and then whether to give up."""
 
 _READ_AHEAD_ITEMS = 64
 """Windows waiting between readers and network: 16 MiB, enough to keep it busy."""
@@ -78,11 +80,11 @@ class Readers:
         if isinstance(entry, Skipped):
             self._put(index, entry)
             return
-        stream = self._read(entry)
         try:
-            for item in stream:
-                if not self._put(index, item):
-                    return
+            with closing(self._read(entry, self._stop.is_set)) as items:
+                for item in items:
+                    if not self._put(index, item):
+                        return
         except InputError as error:
             self._put(index, Skipped(entry, error.code, error.message))
         except Exception as error:
@@ -91,10 +93,6 @@ class Readers:
                 return
             message = f"Unexpected {type(error).__name__}: {error}. Please report it with the output of --debug."
             self._put(index, Skipped(entry, "internal-error", message))
-        finally:
-            close = getattr(stream, "close", None)
-            if close is not None:
-                close()
 
     def _put(self, index: int, item: Item | BaseException) -> bool:
         while not self._stop.is_set():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -27,7 +27,7 @@ from spoofcheck.detect.readers import Readers
 from spoofcheck.detect.scorer import DeviceName, WindowScorer
 from spoofcheck.errors import UsageError
 from spoofcheck.nets.bundle import Bundle, load_bundle
-from spoofcheck.nets.index import expected_hash, find_model
+from spoofcheck.nets.index import find_model
 from spoofcheck.schema import Finding
 from spoofcheck.types import (
     AudioFile,
@@ -71,8 +71,7 @@ class Scanner:
 
     def __init__(self, model: str | Path | None = None, options: ScanOptions | None = None) -> None:
         self.options = options or ScanOptions()
-        directory = find_model(model)
-        self.bundle: Bundle = load_bundle(directory, expected_sha256=expected_hash(directory))
+        self.bundle: Bundle = load_bundle(find_model(model))
         config = self.bundle.config
         self.hop_samples = seconds_to_samples(self.options.hop_s)
         if not 0 < self.hop_samples <= config.window_samples:
@@ -114,7 +113,7 @@ class Scanner:
             for index in sorted(files):
                 yield from self._judge(files[index], watcher)
 
-    def _read(self, path: Path) -> Iterator[AudioFile | Window | RecordingSummary]:
+    def _read(self, path: Path, cancelled: Callable[[], bool]) -> Generator[AudioFile | Window | RecordingSummary]:
         return read_windows(
             path,
             window_samples=self.bundle.config.window_samples,
@@ -122,6 +121,7 @@ class Scanner:
             channels=self.options.channels,
             vad=self.options.vad,
             min_window_speech_s=self.rule.min_window_speech_s,
+            cancelled=cancelled,
         )
 
     def _judge(self, file: _FileInProgress, watcher: Progress) -> Iterator[Finding]:

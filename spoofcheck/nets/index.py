@@ -123,16 +123,9 @@ def shipped_entry(directory: Path) -> ModelEntry | None:
     entry = read_index().models.get(directory.resolve().name)
     if entry is None:
         raise ModelError(
-            f"{directory}: not listed in {INDEX_FILE}; after adding a model, "
-            "run 'python -m spoofcheck.nets.index'"
+            f"{directory}: not listed in {INDEX_FILE}; after adding a model, run 'python -m spoofcheck.nets.index'"
         )
     return entry
-
-
-def expected_hash(directory: Path) -> str | None:
-    """SHA-256 that `model.safetensors` of a shipped model must have; None for any other directory."""
-    entry = shipped_entry(directory)
-    return entry.files[WEIGHTS_FILE].sha256 if entry is not None and WEIGHTS_FILE in entry.files else None
 
 
 def verify_model(name: str) -> list[str]:
@@ -157,9 +150,7 @@ def verify_model(name: str) -> list[str]:
         except OSError as error:
             problems.append(f"{file_name}: cannot be read ({error.strerror})")
     problems += [
-        f"{file_name}: not in {INDEX_FILE}"
-        for file_name in MODEL_FILES
-        if file_name not in index.models[name].files
+        f"{file_name}: not in {INDEX_FILE}" for file_name in MODEL_FILES if file_name not in index.models[name].files
     ]
     return problems
 
