@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spoofcheck.errors import ModelError, SpoofcheckError
 from spoofcheck.nets.config import CONFIG_FILE, read_config
+from spoofcheck.nets.hub import PREFIX, fetch_model
 from spoofcheck.resources import models_dir
 
 INDEX_FILE = "index.json"
@@ -89,14 +90,16 @@ def list_models(directory: Path | None = None) -> tuple[str, ...]:
 
 
 def find_model(name_or_path: str | Path | None = None) -> Path:
-    """Directory of a shipped model (by name, the default one for None) or of a model given as a path.
+    """Directory of a shipped model (by name, the default one for None), of one given as a path, or of one on a hub.
 
-    What contains a path separator, or is `.` or `..`, is a path; anything else is looked up by name first,
-    then as a directory relative to the working directory.
+    What begins with `hub:` is downloaded (`nets.hub`). What contains a path separator, or is `.` or `..`, is a path;
+    anything else is looked up by name first, then as a directory relative to the working directory.
 
     Raises:
         ModelError: neither a shipped model nor a directory; the message lists the shipped names.
     """
+    if isinstance(name_or_path, str) and name_or_path.startswith(PREFIX):
+        return fetch_model(name_or_path, MODEL_FILES)
     if isinstance(name_or_path, Path) or (name_or_path is not None and not _is_plain_name(name_or_path)):
         text = str(name_or_path)
         if not text or "\0" in text or not Path(text).is_dir():
