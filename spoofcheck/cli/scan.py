@@ -69,7 +69,7 @@ def scan(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|DIR",
+            metavar="NAME|DIR|hub:OWNER/NAME",
             help="Model to use: see 'spoofcheck models list'.",
             rich_help_panel=_ANALYSIS,
             show_default="the shipped default",
