@@ -31,6 +31,8 @@ def run(argv: Sequence[str]) -> int:
         return _fail(f"{error.format_message()} (see 'spoofcheck --help')")
     except SpoofcheckError as error:
         return _fail(str(error), argv)
+    except SystemExit as stop:  # how Typer's completion commands end
+        status = stop.code
     except (KeyboardInterrupt, Abort):
         return _fail("interrupted", status=ExitStatus.INTERRUPTED)
     except BrokenPipeError:

@@ -30,6 +30,8 @@ def doctor() -> int:
 
     checks = [_run(name, check) for name, check in _CHECKS.items()]
     table = Table(box=None, show_header=False, pad_edge=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
     for check in checks:
         mark = Text("ok", style="green") if check.ok else Text("FAILED", style="bold red")
         table.add_row(check.name, mark, Text(check.detail))
