@@ -34,7 +34,7 @@ def fetch_model(reference: str, files: tuple[str, ...]) -> Path:
     from huggingface_hub.utils import logging
 
     # Its retries are reported on standard error otherwise; the one line below says what matters.
-    logging.set_verbosity_error()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     places: list[Path] = []
     for name in files:
         try:
