@@ -25,7 +25,9 @@ class AugmentRule:
     """How often each step is applied (probabilities) and how far it goes.
 
     Attributes:
-        clean: share of windows that only get the noise floor and the level.
+        edge: share of windows whose top edge is cut somewhere between 6.6 and 7.8 kHz. Synthetic speech comes from
+            higher rates and carries the roll-off of its resampling; most human speech here was recorded at 16 kHz.
+        clean: share of windows that otherwise only get the noise floor and the level.
         lossless_mp3: share of windows from LOSSLESS sources that first go through an MP3 coder like the one most
             synthetic sources went through, so that "was once an MP3" says nothing.
         noise_snr_db: lowest and highest signal-to-noise ratio of added noise.
@@ -33,6 +35,7 @@ class AugmentRule:
         lowest_band_hz: band-limiting never goes below twice this rate's half.
     """
 
+    edge: float = 0.92
     clean: float = 0.25
     lossless_mp3: float = 0.6
     reverb: float = 0.2
@@ -59,11 +62,13 @@ def augment(wave: Wave, lossy: bool, rule: AugmentRule, noises: NDArray[np.float
     rng = np.random.default_rng(seed)
     samples = wave.size
     mp3_first, clean = rng.random() < rule.lossless_mp3, rng.random() < rule.clean
-    steps = rng.random(7)
-    step_seeds = rng.integers(0, 2**63, 9)  # a step that is left out must not change what the others draw
+    steps = rng.random(8)
+    step_seeds = rng.integers(0, 2**63, 10)  # a step that is left out must not change what the others draw
     out = _unit_peak(wave)
     if mp3_first and not lossy:
         out = site_mp3(out, np.random.default_rng(step_seeds[0]))
+    if steps[7] < rule.edge:
+        out = cut_edge(out, np.random.default_rng(step_seeds[9]))
     if not clean:
         if steps[0] < rule.reverb:
             out = reverberate(out, np.random.default_rng(step_seeds[1]))
@@ -134,6 +139,15 @@ def band_limit(wave: Wave, lowest_hz: int, rng: np.random.Generator) -> Wave:
     down = soxr.resample(wave, SAMPLE_RATE_HZ, rate_hz, quality=quality)
     back = np.asarray(soxr.resample(down, rate_hz, SAMPLE_RATE_HZ, quality=quality), dtype=np.float32)
     return back[: wave.size] if back.size >= wave.size else np.pad(back, (0, wave.size - back.size))
+
+
+def cut_edge(wave: Wave, rng: np.random.Generator) -> Wave:
+    """A low-pass with a raised-cosine edge 100 to 600 Hz wide that starts between 6.6 and 7.7 kHz; zero phase."""
+    start_hz = rng.uniform(6600, 7700)
+    width_hz = rng.uniform(100, 600)
+    frequency_hz = np.linspace(0, SAMPLE_RATE_HZ / 2, wave.size // 2 + 1)
+    gain = 0.5 + 0.5 * np.cos(np.pi * np.clip((frequency_hz - start_hz) / width_hz, 0, 1))
+    return np.asarray(np.fft.irfft(np.fft.rfft(wave) * gain, wave.size), dtype=np.float32)
 
 
 def add_noise(

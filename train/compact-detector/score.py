@@ -34,9 +34,9 @@ logger = logging.getLogger("score")
 
 WINDOW_SAMPLES = 64_000
 MIN_WINDOW_SPEECH_S = 0.5
-MOST_PER_SYSTEM = {"dev": 10_000, "eval": 160}
+MOST_PER_SYSTEM = {"dev": 10_000, "eval": 80}
 """Clips of one system in one repository: without it YourTTS alone would be half of the eval trials."""
-MOST_PER_SYSTEM_DEGRADED = {"dev": 30, "eval": 8}
+MOST_PER_SYSTEM_DEGRADED = {"dev": 20, "eval": 4}
 LONG_S = 120
 COLUMNS = ("condition", "split", "repo", "clip", "label", "system", "speaker", "corpus", "language", "lossy",
            "source", "index", "start", "end", "speech_s", "exhibit_speech_s", "score")  # fmt: skip
@@ -52,7 +52,7 @@ def capped(clips: Sequence[Clip], most: dict[str, int]) -> list[Clip]:
     rng = random.Random(0)
     chosen = []
     for (split, _, system), members in sorted(groups.items()):
-        limit = most[split] * (4 if system == "-" else 1)
+        limit = most[split] * (2 if system == "-" else 1)
         chosen += members if len(members) <= limit else rng.sample(members, limit)
     return chosen
 
