@@ -14,6 +14,10 @@ import spoofcheck
 from tests.test_architecture import imports, part_of, sources
 
 ROOT = Path(spoofcheck.__file__).resolve().parent.parent
+USED_BY_OTHERS = {"audioop-lts"}
+"""Declared for a dependency's sake: pydub imports audioop, which left the standard library in 3.13."""
+UNPACKED_BY_HAND = {"ai-edge-litert"}
+"""Imported from a folder that a training recipe names, like the voices that it runs."""
 
 
 def _normalised(requirement: str) -> str:
@@ -48,7 +52,7 @@ def _product() -> list[Path]:
 
 
 def test_every_dependency_is_imported() -> None:
-    assert _names(_project()["dependencies"]) - _imported_distributions(_product()) == set()
+    assert _names(_project()["dependencies"]) - _imported_distributions(_product()) == USED_BY_OTHERS
 
 
 def test_the_package_imports_only_its_dependencies() -> None:
@@ -58,4 +62,4 @@ def test_the_package_imports_only_its_dependencies() -> None:
 def test_training_imports_only_its_extra() -> None:
     project = _project()
     declared = _names([*project["dependencies"], *project["optional-dependencies"]["train"]])
-    assert _imported_distributions(_training()) - declared == set()
+    assert _imported_distributions(_training()) - declared <= UNPACKED_BY_HAND
