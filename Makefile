@@ -29,7 +29,8 @@ lint: $(DEV_READY)  ## Check style
 types: $(DEV_READY)  ## Check types
 	$(BIN)/mypy --strict spoofcheck
 
-golden: $(DEV_READY)  ## Rewrite the golden files from what the renderers say now; read the diff
+golden: $(DEV_READY)  ## Rewrite golden files and generated docs from what the code says now; read the diff
+	$(BIN)/python -m docs.generate
 	$(BIN)/python -m pytest tests/render --update-golden
 
 bench: $(DEV_READY)  ## Measure speed and memory, rewrite bench/RESULTS.md (about ten minutes)
