@@ -21,15 +21,9 @@ from spoofcheck.render import measures
 from spoofcheck.render.paths import common_folder, relative_names, shortened
 from spoofcheck.render.text import MISSING, count, format_llr, format_span, format_time, isolated, printable
 from spoofcheck.render.timeline import Level, strip
+from spoofcheck.render.wording import VERDICT_WORDS
 from spoofcheck.schema import FLAGGED, Finding, OptionsInfo, ScanDocument, Verdict
 
-VERDICT_WORDS = {
-    Verdict.BONAFIDE: "bona fide",
-    Verdict.SPOOF: "spoof",
-    Verdict.PARTIAL: "partial",
-    Verdict.INCONCLUSIVE: "inconclusive",
-    Verdict.SKIPPED: "not examined",
-}
 _VERDICT_STYLES = {
     Verdict.BONAFIDE: "green",
     Verdict.SPOOF: "bold red",
@@ -146,7 +140,8 @@ class _Layout:
             yield self._line(f"Folder {self._safe(self._folder)}", "dim")
         if self._exhibits:
             yield self._row([Text(column.title, "bold") for column in self._columns])
-            yield Text(("-" if self._ascii else "─") * self._width, "dim", no_wrap=True)
+            rule = sum(column.cells + _GAP for column in self._columns) - _GAP
+            yield Text(("-" if self._ascii else "─") * rule, "dim", no_wrap=True)
             for finding in self._exhibits:
                 yield from self._exhibit(finding)
             yield Text()

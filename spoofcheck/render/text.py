@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 MISSING = "–"  # noqa: RUF001 (an en dash is the typographic sign for "no value")
@@ -25,7 +26,7 @@ def printable(text: str) -> str:
     `\U000e0001`; a surrogate that stands for an undecodable byte becomes `\xNN`. All else, CJK and emoji
     included, stays.
     """
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and not _INVISIBLE.search(text):
         return text
     return "".join(char if _is_visible(char) else _escape(char) for char in text)
 
@@ -83,6 +84,14 @@ def format_llr(llr: float | None, bound: float | None = None, digits: int = 2) -
         return f"≥ +{cut:.1f}" if llr > 0 else f"≤ -{cut:.1f}"
     text = f"{llr:+.{digits}f}"
     return text if float(text) else text[1:]
+
+
+def format_ratio(ratio: float) -> str:
+    """A likelihood ratio to two significant digits, cut towards zero so that it never claims more."""
+    exponent = math.floor(math.log10(ratio) + 1e-9)
+    unit = 10.0 ** (exponent - 1)
+    cut = math.floor(ratio / unit + 1e-6) * unit
+    return f"{cut:,.{max(0, 1 - exponent)}f}"
 
 
 def format_percent(share: float | None, digits: int = 1) -> str:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from spoofcheck.render.text import MISSING
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -20,6 +18,16 @@ class Step:
     low: float
     high: float
     phrase: str
+
+    @property
+    def llr_low(self) -> float:
+        """`low` as a natural logarithm."""
+        return math.log(self.low)
+
+    @property
+    def llr_high(self) -> float:
+        """`high` as a natural logarithm."""
+        return math.log(self.high)
 
 
 SCALE = (
@@ -42,6 +50,7 @@ class Strength:
         favours: `"H1"` or `"H2"`.
         over: the other proposition.
         ratio: the likelihood ratio of `favours` over `over`, at least 1.
+        negligible: the lowest step, for which neither proposition is named.
         at_bound: the ratio is the most the calibration allows to be claimed.
     """
 
@@ -49,6 +58,7 @@ class Strength:
     favours: str
     over: str
     ratio: float
+    negligible: bool
     at_bound: bool
 
 
@@ -58,15 +68,12 @@ def strength(llr: float, bound: float) -> Strength:
     favours, over = ("H1", "H2") if llr >= 0 else ("H2", "H1")
     # Compared as logarithms with a tolerance: exp(log(1000)) may fall on either side of 1000. A ratio on the
     # border of two steps gets the weaker phrase.
-    phrase = next(step.phrase for step in SCALE if size <= math.log(step.high) + 1e-9)
-    return Strength(phrase, favours, over, math.exp(size), abs(llr) >= bound - 1e-6)
-
-
-def format_ratio(ratio: float) -> str:
-    """A likelihood ratio to two significant digits, cut towards zero so that it never claims more."""
-    if not ratio > 0:
-        return MISSING
-    exponent = math.floor(math.log10(ratio) + 1e-9)
-    unit = 10.0 ** (exponent - 1)
-    cut = math.floor(ratio / unit + 1e-6) * unit
-    return f"{cut:,.{max(0, 1 - exponent)}f}"
+    step = next(step for step in SCALE if size <= math.log(step.high) + 1e-9)
+    return Strength(
+        phrase=step.phrase,
+        favours=favours,
+        over=over,
+        ratio=math.exp(size),
+        negligible=step is SCALE[0],
+        at_bound=abs(llr) >= bound - 1e-6,
+    )

@@ -291,7 +291,7 @@ def sample_document() -> ScanDocument:
                 sample_rate_hz=22_050,
                 bit_depth=None,
                 sources=[("StyleTTS 2", 0.81), ("VITS", 0.44), ("Tacotron 2", 0.12)],
-                spans=[(0.0, 8.0, 3.05), (10.7, 18.7, 3.75)],
+                spans=[(0.0, 8.0, 3.05), (12.0, 18.7, 3.75)],
             ),
             finding(
                 f"{FOLDER}/address-1961.wav",

@@ -1,0 +1,343 @@
+"""The evidence report: one self-contained HTML page, from the templates in `reports/templates/`.
+
+This module works out what the page shows; how it looks and what it says around the figures is in the templates.
+Every string a template prints passes `printable` and is then escaped, whether or not the template thinks of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from spoofcheck.render import json as json_renderer
+from spoofcheck.render import measures, wording
+from spoofcheck.render.paths import common_folder, relative_names
+from spoofcheck.render.text import (
+    channel_label,
+    count,
+    format_bytes,
+    format_llr,
+    format_percent,
+    format_span,
+    format_time,
+    printable,
+)
+from spoofcheck.render.timeline import Bar, Level, bars, strip, ticks
+from spoofcheck.render.verbal import SCALE
+from spoofcheck.resources import templates_dir
+from spoofcheck.schema import Finding, ScanDocument, Verdict, WindowResult
+
+_CHART_HEIGHT = 140.0
+_HEADROOM = 1.14
+_SEPARATE_BARS = 120
+_CHART_BARS = 600
+_STRIP_CELLS = 120
+_STRONGEST = 3
+_HASH_GROUP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rect:
+    """One rectangle of a drawing: `x` and `width` in percent of its width, `y` and `height` in pixels."""
+
+    x: str
+    width: str
+    y: str
+    height: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A label on the time axis, at `x` percent."""
+
+    x: str
+    label: str
+    anchor: str
+    minor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A timeline, ready to be drawn."""
+
+    height: float
+    zero_y: str
+    threshold_y: str
+    limits: tuple[tuple[str, str], ...]
+    separate: bool
+    bars: tuple[Rect, ...]
+    spans: tuple[Rect, ...]
+    ticks: tuple[Tick, ...]
+    windows_per_bar: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """One line of a window table."""
+
+    number: int
+    span: str
+    speech: str
+    raw_score: str
+    llr: str
+    note: str
+    flagged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One examined channel, with everything the page derives from its finding."""
+
+    number: int
+    finding: Finding
+    name: str
+    channel: str
+    llr: str
+    ratios: tuple[str, str] | None
+    opinion: str
+    spoofed: str
+    strip: tuple[Rect, ...]
+    chart: Chart
+    rows: tuple[WindowRow, ...]
+    supporting: tuple[WindowRow, ...]
+    contrary: tuple[WindowRow, ...]
+    not_scored: tuple[tuple[str, int], ...]
+
+
+def render(document: ScanDocument) -> str:
+    """The whole report as one HTML page that loads nothing and runs nothing."""
+    saved = json_renderer.render(document).encode()
+    digest = hashlib.sha256(saved).hexdigest()
+    exhibits = measures.examined(document.findings)
+    names = relative_names(finding.path for finding in document.findings)
+    counts = measures.verdict_counts(document.findings)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            document=document,
+            report_id=report_id(digest),
+            document_sha256=digest,
+            exhibits=[
+                _exhibit(number, finding, names[finding.path], document)
+                for number, finding in enumerate(exhibits, start=1)
+            ],
+            skipped=[(names[finding.path], finding) for finding in measures.skipped(document.findings)],
+            folder=common_folder(names),
+            recordings=len({finding.path for finding in exhibits}),
+            audio_s=measures.duration_s(exhibits),
+            counts=[(verdict, counts[verdict]) for verdict in wording.VERDICT_MEANINGS if counts[verdict]],
+            meanings=list(wording.VERDICT_MEANINGS.items()),
+            scale=SCALE,
+            command_line=shlex.join(document.tool.command_line),
+        )
+    )
+
+
+def report_id(document_sha256: str) -> str:
+    """The report's identifier, `SC-0123-4567-89AB`: the first 48 bits of the result document's SHA-256."""
+    digits = document_sha256[:12].upper()
+    return "SC-" + "-".join(digits[i : i + 4] for i in range(0, 12, 4))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(templates_dir()),
+        autoescape=True,  # select_autoescape() would leave *.html.j2 unescaped
+        undefined=StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": count,
+        "date": _date,
+        "hash": _hash,
+        "level": lambda dbfs: f"{dbfs:.1f}".replace("-", "−"),  # noqa: RUF001
+        "llr": _llr,
+        "percent": format_percent,
+        "size": format_bytes,
+        "span": lambda span: format_span(span.start_s, span.end_s).replace("-", "–"),  # noqa: RUF001
+        "time": format_time,
+        "verdict": lambda verdict: wording.VERDICT_WORDS[verdict],
+    }
+    environment.globals["inf"] = math.inf
+    return environment
+
+
+def _visible(value: Any) -> Any:
+    if value is None:
+        raise TypeError("a report template printed a missing value")
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _llr(llr: float | None, bound: float | None = None) -> str:
+    return format_llr(llr, bound).replace("-", "−")  # noqa: RUF001 (typographic minus)
+
+
+def _date(text: str) -> str:
+    """An ISO 8601 time as `2026-11-21 09:14:03 UTC`; anything else as it is."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text or "not recorded"
+    if moment.tzinfo is None:
+        return f"{moment:%Y-%m-%d %H:%M:%S}"
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _hash(digest: str | None) -> Markup:
+    """A digest that may be broken over lines every few digits, and is copied without the breaks."""
+    text = printable(digest or "not recorded")
+    groups = (text[i : i + _HASH_GROUP] for i in range(0, len(text), _HASH_GROUP))
+    return Markup("<code class=hash>") + Markup("<wbr>").join(groups) + Markup("</code>")
+
+
+def _exhibit(number: int, finding: Finding, name: str, document: ScanDocument) -> Exhibit:
+    bound = document.model.calibration.llr_bound
+    rows = tuple(_rows(finding, document))
+    llrs = [window.spoof_llr for window in finding.windows]
+    scored = sorted((i for i, llr in enumerate(llrs) if llr is not None), key=lambda i: llrs[i] or 0.0)
+    return Exhibit(
+        number=number,
+        finding=finding,
+        name=name,
+        channel=channel_label(finding.channel, finding.media.channels if finding.media else None),
+        llr=_llr(finding.spoof_llr, bound),
+        ratios=_ratios(finding, bound),
+        opinion=wording.opinion(finding, bound),
+        spoofed=format_time(measures.spoofed_s(finding) if finding.spans else None),
+        strip=tuple(_strip(finding, document)),
+        chart=_chart(finding, document),
+        rows=rows,
+        supporting=tuple(rows[i] for i in reversed(scored[-_STRONGEST:]) if (llrs[i] or 0.0) > 0),
+        contrary=tuple(rows[i] for i in scored[:_STRONGEST] if (llrs[i] or 0.0) < 0),
+        not_scored=tuple(
+            Counter(
+                wording.not_scored_words(window.not_scored or "no reason recorded")
+                for window in finding.windows
+                if window.spoof_llr is None
+            ).items()
+        ),
+    )
+
+
+def _ratios(finding: Finding, bound: float) -> tuple[str, str] | None:
+    """Both likelihood ratios, where an opinion rests on them."""
+    if finding.spoof_llr is None or finding.verdict is Verdict.INCONCLUSIVE:
+        return None
+    return wording.both_ratios(finding.spoof_llr, bound)
+
+
+def _rows(finding: Finding, document: ScanDocument) -> list[WindowRow]:
+    bound = document.model.calibration.llr_bound
+    return [
+        WindowRow(
+            number=number,
+            span=format_span(window.start_s, window.end_s).replace("-", "–"),  # noqa: RUF001
+            speech="–" if window.speech_s is None else f"{window.speech_s:.1f}",  # noqa: RUF001
+            raw_score=_llr(window.raw_score),
+            llr=_llr(window.spoof_llr, bound),
+            note=_note(window, flagged=measures.is_flagged(window, document.options)),
+            flagged=measures.is_flagged(window, document.options),
+        )
+        for number, window in enumerate(finding.windows, start=1)
+    ]
+
+
+def _note(window: WindowResult, *, flagged: bool) -> str:
+    if window.not_scored is not None:
+        return f"not scored: {wording.not_scored_words(window.not_scored)}"
+    return "at or above threshold" if flagged else ""
+
+
+def _strip(finding: Finding, document: ScanDocument) -> list[Rect]:
+    """The timeline in one line: neighbouring stretches of the same level are one rectangle."""
+    levels = strip(finding.windows, document.options, _STRIP_CELLS)
+    runs: list[tuple[Level, int, int]] = []
+    for index, level in enumerate(levels):
+        if runs and runs[-1][0] is level:
+            runs[-1] = (level, runs[-1][1], index + 1)
+        else:
+            runs.append((level, index, index + 1))
+    return [
+        Rect(_percent(first, len(levels)), _percent(last - first, len(levels)), "0", "100%", level)
+        for level, first, last in runs
+    ]
+
+
+def _chart(finding: Finding, document: ScanDocument) -> Chart:
+    bound = document.model.calibration.llr_bound
+    scores = [abs(window.spoof_llr) for window in finding.windows if window.spoof_llr is not None]
+    reach = max([bound, *scores])
+    length_s = finding.duration_s or max((window.end_s for window in finding.windows), default=0.0) or 1.0
+    drawn = bars(finding.windows, document.options, _CHART_BARS)
+
+    def y(llr: float) -> float:
+        return _CHART_HEIGHT / 2 * (1 - llr / (reach * _HEADROOM))
+
+    def bar(item: Bar) -> Rect:
+        x, width = _percent(item.start_s, length_s), _percent(item.end_s - item.start_s, length_s)
+        if item.low is None or item.high is None:
+            return Rect(x, width, "0", "100%", item.level)
+        top, bottom = y(max(0.0, item.high)), y(min(0.0, item.low))
+        # A window right at zero still leaves a mark: it was scored.
+        return Rect(x, width, f"{top:.4g}", f"{max(1.5, bottom - top):.4g}", item.level)
+
+    return Chart(
+        height=_CHART_HEIGHT,
+        zero_y=f"{y(0.0):g}",
+        threshold_y=f"{y(max(-reach, min(reach, document.options.window_threshold_llr))):.4g}",
+        limits=tuple((f"{y(llr):.4g}", _llr(llr, bound if reach == bound else None)) for llr in (reach, -reach)),
+        separate=len(drawn) <= _SEPARATE_BARS,
+        bars=tuple(bar(item) for item in drawn),
+        spans=tuple(
+            Rect(
+                _percent(span.start_s, length_s),
+                _percent(span.end_s - span.start_s, length_s),
+                "0",
+                "100%",
+                "span",
+            )
+            for span in finding.spans
+        ),
+        ticks=tuple(_ticks(length_s)),
+        windows_per_bar=-(-len(finding.windows) // _CHART_BARS),
+        description=wording.timeline_description(finding, bound),
+    )
+
+
+def _ticks(length_s: float) -> list[Tick]:
+    times = ticks(length_s)
+    hours = length_s >= 3_600
+    labels = [_axis_label(time, hours=hours) for time in times]
+    return [
+        Tick(
+            x=_percent(time, length_s),
+            label=label,
+            anchor="start" if index == 0 else "end" if time > 0.97 * length_s else "middle",
+            minor=index % 2 == 1,
+        )
+        for index, (time, label) in enumerate(zip(times, labels, strict=True))
+    ]
+
+
+def _axis_label(seconds: float, *, hours: bool) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.7g}%"
