@@ -26,6 +26,7 @@ _BANDS = 64
 _BINS_PER_BAND = CHUNK_SAMPLES // 2 // _BANDS
 _BAND_HZ = SAMPLE_RATE_HZ / 2 / _BANDS
 _BAND_RANGE = 10 ** (-60 / 10)
+_LEAKAGE = 10 ** (-90 / 10)
 _LEVELS_DB = 160
 _LOUD_SHARE = 0.05
 _LOUD_RANGE_DB = 20
@@ -176,9 +177,13 @@ class _LoudSpectrum:
         self._bands = np.zeros((_LEVELS_DB, _BANDS))
 
     def push(self, samples: NDArray[np.float32], chunk_power: NDArray[np.float64]) -> None:
-        padded = np.pad(samples, (0, -len(samples) % CHUNK_SAMPLES)).reshape(-1, CHUNK_SAMPLES)
+        whole = len(samples) // CHUNK_SAMPLES
+        if whole == 0 and not self._counts.any():
+            # So short a recording has no whole chunk; elsewhere a cut-off chunk would only smear the spectrum.
+            samples, whole = np.pad(samples, (0, CHUNK_SAMPLES - len(samples))), 1
+        chunks, chunk_power = samples[: whole * CHUNK_SAMPLES].reshape(-1, CHUNK_SAMPLES), chunk_power[:whole]
         sounding = chunk_power > 0
-        spectra = np.abs(np.fft.rfft(padded[sounding] * self._window)) ** 2
+        spectra = np.abs(np.fft.rfft(chunks[sounding] * self._window)) ** 2
         # The bin at 8 kHz has no band of its own; where it holds anything, the one below does, too.
         bands = spectra[:, :-1].reshape(-1, _BANDS, _BINS_PER_BAND).mean(2)
         levels = np.clip(_LEVELS_DB + 10 * np.log10(chunk_power[sounding]), 0, _LEVELS_DB - 1).astype(int)
@@ -192,6 +197,7 @@ class _LoudSpectrum:
         from_loudest = np.cumsum(self._counts[::-1])
         loud = _LEVELS_DB - 1 - int(np.argmax(from_loudest >= _LOUD_SHARE * from_loudest[-1]))
         bands = self._bands[max(0, loud - _LOUD_RANGE_DB) :].sum(0)
+        bands[bands < _LEAKAGE * bands.max()] = 0.0
         bands[0] = 0.0  # a DC offset is no sound
         if not bands.any():
             return 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
@@ -35,7 +35,7 @@ def read_windows(
     vad: bool,
     min_window_speech_s: float,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[AudioFile | Window | RecordingSummary]:
+) -> Generator[AudioFile | Window | RecordingSummary]:
     """Read a recording once, in little memory, in any thread.
 
     The file's SHA-256 is taken before and after decoding; a file that is not the same before and after is
