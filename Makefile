@@ -31,7 +31,7 @@ types: $(DEV_READY)  ## Check types
 
 golden: $(DEV_READY)  ## Rewrite golden files and generated docs from what the code says now; read the diff
 	$(BIN)/python -m docs.generate
-	$(BIN)/python -m pytest tests/render --update-golden
+	$(BIN)/python -m tests.golden.regenerate
 
 bench: $(DEV_READY)  ## Measure speed and memory, rewrite bench/RESULTS.md (about ten minutes)
 	$(BIN)/python -m bench.all
