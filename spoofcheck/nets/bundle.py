@@ -137,8 +137,7 @@ def _check_state(network: nn.Module, state: dict[str, Tensor], source: Path) -> 
     for name, value in state.items():
         if value.shape != expected[name].shape:
             raise ModelError(
-                f"{source}: '{name}' has shape {list(value.shape)}, {CONFIG_FILE} asks for "
-                f"{list(expected[name].shape)}"
+                f"{source}: '{name}' has shape {list(value.shape)}, {CONFIG_FILE} asks for {list(expected[name].shape)}"
             )
         if not value.isfinite().all():
             raise ModelError(f"{source}: '{name}' holds values that are not finite")

@@ -60,9 +60,7 @@ class WhisperEncoderConfig(_Config):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
-SingleFrontEndConfig = Annotated[
-    SpectralStemConfig | XlsrConfig | WhisperEncoderConfig, Field(discriminator="kind")
-]
+SingleFrontEndConfig = Annotated[SpectralStemConfig | XlsrConfig | WhisperEncoderConfig, Field(discriminator="kind")]
 
 
 class ConcatConfig(_Config):

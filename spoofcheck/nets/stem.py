@@ -55,9 +55,7 @@ class SpectralStem(nn.Module):
             frequency_stride = 1 if index == 0 else 2
             time_stride = 2 if index == len(channels) - 1 else 1
             if rows < _KERNEL:
-                raise ValueError(
-                    f"{fft_samples} FFT samples leave no frequency row for convolution {index + 1}"
-                )
+                raise ValueError(f"{fft_samples} FFT samples leave no frequency row for convolution {index + 1}")
             rows = (rows - _KERNEL) // frequency_stride + 1
             layers += [
                 nn.Conv2d(previous, width, _KERNEL, stride=(frequency_stride, time_stride), padding=(0, 1)),
@@ -102,9 +100,7 @@ def compressed_spectrum(waveform: Tensor, window: Tensor, *, hop_samples: int, c
     """
     pad = (len(window) - hop_samples) // 2
     padded = F.pad(waveform.unsqueeze(1), (pad, pad), mode="reflect").squeeze(1)
-    spectrum = torch.stft(
-        padded, len(window), hop_length=hop_samples, window=window, center=False, return_complex=True
-    )
+    spectrum = torch.stft(padded, len(window), hop_length=hop_samples, window=window, center=False, return_complex=True)
     parts = torch.view_as_real(spectrum)
     power = parts.square().sum(dim=-1, keepdim=True).clamp(min=_POWER_FLOOR)
     return (parts * power.pow((compression - 1) / 2)).permute(0, 3, 1, 2)

@@ -110,9 +110,7 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """Shape: `[B, N]` -> `[B, mel_bands, N // 160]`."""
         with torch.autocast(waveform.device.type, enabled=False):
-            spectrum = torch.stft(
-                waveform.float(), _FFT_SAMPLES, _HOP_SAMPLES, window=self.window, return_complex=True
-            )
+            spectrum = torch.stft(waveform.float(), _FFT_SAMPLES, _HOP_SAMPLES, window=self.window, return_complex=True)
             power = torch.view_as_real(spectrum[..., :-1]).square().sum(dim=-1)
             levels = (self.filters @ power).clamp(min=1e-10).log10()
             loudest = levels.amax(dim=(-2, -1), keepdim=True)
