@@ -42,7 +42,7 @@ from spoofcheck.types import WindowScore
 
 HERE = Path(__file__).parent
 NAME, VERSION = "compact-detector", "1.0.0"
-LICENCE = "Apache-2.0; contains weights fine-tuned from DistillMOS (Stahl & Gamper 2025), MIT"
+LICENCE = "Apache-2.0; its front-end is the stem of DistillMOS (Stahl & Gamper 2025), MIT"
 FALSE_ALARMS = 0.05
 """Share of dev human exhibits, original condition, that the spoof threshold may flag."""
 MISSES = 0.10

@@ -34,9 +34,9 @@ logger = logging.getLogger("score")
 
 WINDOW_SAMPLES = 64_000
 MIN_WINDOW_SPEECH_S = 0.5
-MOST_PER_SYSTEM = {"dev": 10_000, "eval": 80}
+MOST_PER_SYSTEM = {"dev": 10_000, "eval": 40}
 """Clips of one system in one repository: without it YourTTS alone would be half of the eval trials."""
-MOST_PER_SYSTEM_DEGRADED = {"dev": 20, "eval": 4}
+MOST_PER_SYSTEM_DEGRADED = {"dev": 10, "eval": 3}
 LONG_S = 120
 COLUMNS = ("condition", "split", "repo", "clip", "label", "system", "speaker", "corpus", "language", "lossy",
            "source", "index", "start", "end", "speech_s", "exhibit_speech_s", "score")  # fmt: skip
@@ -173,20 +173,31 @@ def cut(manifest: Path, audio_root: Path, out: Path, workers: int) -> None:
                     logger.info("%d recordings of about %d", done, len(jobs))
 
 
-def score(weights: Path, out: Path, only: str | None) -> None:
+def score(weights: Path, out: Path, bf16: bool) -> None:
+    """Score the windows that `scores.tsv` does not hold yet; remove it to score them with other weights."""
     model = build_detector(SpectralStemConfig(), Nes2NetLaConfig())
     model.load_state_dict(torch.load(weights, weights_only=True))
     model.eval()
     with (out / "windows.tsv").open(encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table, delimiter="\t"))
-    waves = np.memmap(out / "windows.f32", dtype="<f4", mode="r").reshape(len(rows), WINDOW_SAMPLES)
-    wanted = [index for index, row in enumerate(rows) if only is None or row["split"] == only]
-    with torch.inference_mode(), (out / "scores.tsv").open("w", encoding="utf-8", newline="") as table:
+    pcm = np.memmap(out / "windows.f32", dtype="<f4", mode="r")
+    whole = min(len(rows), pcm.size // WINDOW_SAMPLES)
+    waves = pcm[: whole * WINDOW_SAMPLES].reshape(whole, WINDOW_SAMPLES)
+    scores = out / "scores.tsv"
+    done = len(scores.read_text(encoding="utf-8").splitlines()) - 1 if scores.is_file() else -1
+    # bfloat16 is three times as fast on CPUs that have it, and moves no figure of the card (README.md, step 4).
+    with (
+        torch.inference_mode(),
+        torch.autocast("cpu", torch.bfloat16, enabled=bf16),
+        scores.open("a", encoding="utf-8", newline="") as table,
+    ):
         writer = csv.DictWriter(table, COLUMNS, delimiter="\t", lineterminator="\n")
-        writer.writeheader()
+        if done < 0:
+            writer.writeheader()
+        wanted = range(max(done, 0), whole)
         for start in range(0, len(wanted), 8):
-            part = wanted[start : start + 8]
-            logits = model(torch.from_numpy(waves[part])).double()
+            part = list(wanted[start : start + 8])
+            logits = model(torch.from_numpy(waves[part])).float().double()
             for index, value in zip(part, (logits[:, 0] - logits[:, 1]).tolist(), strict=True):
                 writer.writerow({**rows[index], "score": f"{value:.6f}"})
             if start % 800 == 0:
@@ -201,13 +212,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--split", choices=("dev", "eval"))
+    parser.add_argument("--bf16", action="store_true", help="score under bfloat16 autocast")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.stage == "windows":
         cut(options.manifest, options.audio_root, options.out, options.workers)
     else:
-        score(options.weights, options.out, options.split)
+        score(options.weights, options.out, options.bf16)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Train the compact detector: `python train/compact-detector/train.py --data D --manifest M --audio-root A --out O`.
 
 Two stages, `head` (the back-end on cached features of DistillMOS's frozen stem) and `whole` (both, end to end, from
-the best head). Each resumes from its checkpoint when there is one, and selects on the dev split only.
+the best head; resumes from its checkpoint). Each selects on the dev split only.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def loader(batches: AugmentedBatches, steps: range, workers: int) -> DataLoader[
 
 
 def train_head(recipe: Recipe, batches: AugmentedBatches, held_out: DevSet, out: Path, bf16: bool) -> None:
-    """The back-end on cached features; writes `out/head/best.pt`."""
+    """The back-end on cached features; writes `out/head/best.pt`, and with the stem `out/head/detector.pt`."""
     rule = recipe.head
     whole = new_detector(recipe.seed)
     far = range(10**6, 10**6 + rule.cached_batches)  # other windows than the second stage begins with
@@ -133,16 +133,22 @@ def train_head(recipe: Recipe, batches: AugmentedBatches, held_out: DevSet, out:
         run, steps, rule.loop, recipe.seed, out / "head",
         lambda model: held_out.figures_of(score_windows(model, features, bf16=bf16)), bf16=bf16,
     )  # fmt: skip
+    torch.save(with_head(recipe, out).state_dict(), out / "head" / "detector.pt")
+
+
+def with_head(recipe: Recipe, out: Path) -> Detector:
+    """DistillMOS's stem and the best back-end of the first stage."""
+    model = new_detector(recipe.seed)
+    head = torch.load(out / "head" / BEST, weights_only=True)
+    model.back_end.load_state_dict({name.removeprefix("back_end."): value for name, value in head.items()})
+    return model
 
 
 def train_whole(
     recipe: Recipe, batches: AugmentedBatches, held_out: DevSet, out: Path, bf16: bool, minutes: float | None
 ) -> None:
     """Stem and back-end together, from the best head; writes `out/whole/best.pt`."""
-    model = new_detector(recipe.seed)
-    head = torch.load(out / "head" / BEST, weights_only=True)
-    model.back_end.load_state_dict({name.removeprefix("back_end."): value for name, value in head.items()})
-    run = start_run(model, recipe.loop)
+    run = start_run(with_head(recipe, out), recipe.loop)
     checkpoint = out / "whole" / CHECKPOINT
     if checkpoint.is_file():
         load_run(run, checkpoint)
