@@ -96,18 +96,20 @@ def summary(document: ScanDocument) -> str:
         rest = f", and {len(flagged) - _FLAGGED_SHOWN:,} more" if len(flagged) > _FLAGGED_SHOWN else ""
         lines.append(f"Flagged: {', '.join(listed)}{rest}")
     unscored = sum(window.spoof_llr is None for finding in exhibits for window in finding.windows)
-    if unscored or skipped:
+    if unscored:
         windows = sum(len(finding.windows) for finding in exhibits)
-        unread = f"; {count(len(skipped), 'input')} could not be examined" if skipped else ""
-        lines.append(f"Not scored: {unscored:,} of {count(windows, 'window')}{unread}")
+        lines.append(f"Not scored: {unscored:,} of {count(windows, 'window')}")
+    if skipped:
+        codes = dict.fromkeys(printable(reason.code) for finding in skipped for reason in finding.reasons)
+        lines.append(f"Not examined: {count(len(skipped), 'input')} ({', '.join(codes)})")
     if not document.run.complete:
         lines.append(_INTERRUPTED)
     return "\n".join(lines) + "\n"
 
 
 def _examined(document: ScanDocument, exhibits: Sequence[Finding]) -> str:
-    if not document.findings:
-        return "Nothing to examine."
+    if not exhibits:
+        return "No input could be examined." if document.findings else "Nothing to examine."
     recordings = len({finding.path for finding in exhibits})
     audio_s, elapsed_s = measures.duration_s(exhibits), document.run.elapsed_s
     speed = f" in {format_time(elapsed_s)} ({audio_s / elapsed_s:.0f} x real time)" if elapsed_s > 0 else ""
@@ -135,26 +137,30 @@ class _Layout:
         )
 
     def parts(self) -> Iterator[Text | Table | Padding]:
-        """Everything from the folder's name to the legend."""
-        if self._folder:
-            yield self._line(f"Folder {self._safe(self._folder)}", "dim")
+        """Everything from the folder's name to the legend, with an empty line between the blocks."""
+        blocks: list[list[Text | Table | Padding]] = []
         if self._exhibits:
-            yield self._row([Text(column.title, "bold") for column in self._columns])
-            rule = sum(column.cells + _GAP for column in self._columns) - _GAP
-            yield Text(("-" if self._ascii else "─") * rule, "dim", no_wrap=True)
-            for finding in self._exhibits:
-                yield from self._exhibit(finding)
-            yield Text()
-            yield from self._legend()
+            blocks += [list(self._table()), list(self._legend())]
         if self._skipped:
-            yield Text()
-            yield Text(f"Not examined: {count(len(self._skipped), 'input')}", "bold")
-            yield Padding(self._skipped_table(), (0, 0, 0, _INDENT))
-        if not self._exhibits and not self._skipped:
-            yield Text("Nothing to examine.")
+            title = Text(f"Not examined: {count(len(self._skipped), 'input')}", "bold")
+            blocks.append([title, Padding(self._skipped_table(), (0, 0, 0, _INDENT))])
+        if not blocks:
+            blocks.append([Text("Nothing to examine.")])
         if not self._complete:
-            yield Text()
-            yield self._line(_INTERRUPTED, "bold")
+            blocks.append([self._line(_INTERRUPTED, "bold")])
+        if self._folder:
+            blocks[0].insert(0, self._line(f"Folder {self._safe(self._folder)}", "dim"))
+        for index, block in enumerate(blocks):
+            if index:
+                yield Text()
+            yield from block
+
+    def _table(self) -> Iterator[Text]:
+        yield self._row([Text(column.title, "bold") for column in self._columns])
+        rule = sum(column.cells + _GAP for column in self._columns) - _GAP
+        yield Text(("-" if self._ascii else "─") * rule, "dim", no_wrap=True)
+        for finding in self._exhibits:
+            yield from self._exhibit(finding)
 
     def _make_columns(self) -> list[_Column]:
         columns = [
@@ -206,7 +212,7 @@ class _Layout:
             return
         marks = _ASCII_MARKS if self._ascii else _UNICODE_MARKS
         line = Text(" " * _INDENT, no_wrap=True)
-        for level in strip(finding.windows, self._options, self._width - _INDENT):
+        for level in strip(finding, self._options, self._width - _INDENT):
             line.append(marks[level], _LEVEL_STYLES[level])
         yield line
 

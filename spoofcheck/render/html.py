@@ -122,7 +122,7 @@ def render(document: ScanDocument) -> str:
     exhibits = measures.examined(document.findings)
     names = relative_names(finding.path for finding in document.findings)
     counts = measures.verdict_counts(document.findings)
-    return (
+    page = (
         _environment()
         .get_template("report.html.j2")
         .render(
@@ -143,6 +143,7 @@ def render(document: ScanDocument) -> str:
             command_line=shlex.join(document.tool.command_line),
         )
     )
+    return page + "\n"
 
 
 def report_id(document_sha256: str) -> str:
@@ -265,7 +266,7 @@ def _note(window: WindowResult, *, flagged: bool) -> str:
 
 def _strip(finding: Finding, document: ScanDocument) -> list[Rect]:
     """The timeline in one line: neighbouring stretches of the same level are one rectangle."""
-    levels = strip(finding.windows, document.options, _STRIP_CELLS)
+    levels = strip(finding, document.options, _STRIP_CELLS)
     runs: list[tuple[Level, int, int]] = []
     for index, level in enumerate(levels):
         if runs and runs[-1][0] is level:
@@ -283,7 +284,7 @@ def _chart(finding: Finding, document: ScanDocument) -> Chart:
     scores = [abs(window.spoof_llr) for window in finding.windows if window.spoof_llr is not None]
     reach = max([bound, *scores])
     length_s = finding.duration_s or max((window.end_s for window in finding.windows), default=0.0) or 1.0
-    drawn = bars(finding.windows, document.options, _CHART_BARS)
+    drawn = bars(finding, document.options, _CHART_BARS)
 
     def y(llr: float) -> float:
         return _CHART_HEIGHT / 2 * (1 - llr / (reach * _HEADROOM))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from spoofcheck.schema import OptionsInfo, WindowResult
+from spoofcheck.schema import Finding, OptionsInfo, Span, WindowResult
 
 _TICK_STEPS_S = (
     1,
@@ -48,7 +48,7 @@ class Bar:
         start_s, end_s: halfway to the centres of the windows before and after, and never beyond the windows
             themselves, so that overlapping windows do not hide each other.
         low, high: lowest and highest LLR of the windows inside (equal for one window); None when not scored.
-        level: of the highest LLR.
+        level: see `_group_level`.
     """
 
     start_s: float
@@ -67,20 +67,21 @@ def level(llr: float | None, options: OptionsInfo) -> Level:
     return Level.HUMAN if llr <= options.bonafide_threshold_llr else Level.UNDECIDED
 
 
-def strip(windows: Sequence[WindowResult], options: OptionsInfo, cells: int) -> list[Level]:
-    """At most `cells` levels in order of time: one per window, or the highest of each group of windows."""
-    return [level(_highest(windows, group), options) for group in _groups(len(windows), cells)]
+def strip(finding: Finding, options: OptionsInfo, cells: int) -> list[Level]:
+    """At most `cells` levels in order of time, each for one window or for a group of consecutive windows."""
+    return [_group_level(finding, group, options) for group in _groups(len(finding.windows), cells)]
 
 
-def bars(windows: Sequence[WindowResult], options: OptionsInfo, most: int) -> list[Bar]:
+def bars(finding: Finding, options: OptionsInfo, most: int) -> list[Bar]:
     """At most `most` bars in order of time; a group of windows spans from its lowest to its highest LLR."""
+    windows = finding.windows
     return [
         Bar(
             start_s=_start(windows, group[0]),
             end_s=_end(windows, group[-1]),
-            low=_lowest(windows, group),
-            high=_highest(windows, group),
-            level=level(_highest(windows, group), options),
+            low=min(_llrs(windows, group), default=None),
+            high=max(_llrs(windows, group), default=None),
+            level=_group_level(finding, group, options),
         )
         for group in _groups(len(windows), most)
     ]
@@ -101,12 +102,26 @@ def _groups(windows: int, most: int) -> list[range]:
     return [range(first, last) for first, last in pairwise([*edges, windows])]
 
 
-def _lowest(windows: Sequence[WindowResult], group: range) -> float | None:
-    return min((llr for index in group if (llr := windows[index].spoof_llr) is not None), default=None)
+def _group_level(finding: Finding, group: range, options: OptionsInfo) -> Level:
+    """The level of the group's mean LLR, but synthetic wherever one of its windows made a flagged stretch.
+
+    The highest LLR would not do: among the thirty windows that share a cell in a long recording, chance alone puts
+    one above the threshold. Nor would the mean alone: it would hide a short passage the decision did report.
+    """
+    for index in group:
+        window = finding.windows[index]
+        if level(window.spoof_llr, options) is Level.SYNTHETIC and _in_span(window, finding.spans):
+            return Level.SYNTHETIC
+    llrs = _llrs(finding.windows, group)
+    return level(sum(llrs) / len(llrs) if llrs else None, options)
 
 
-def _highest(windows: Sequence[WindowResult], group: range) -> float | None:
-    return max((llr for index in group if (llr := windows[index].spoof_llr) is not None), default=None)
+def _in_span(window: WindowResult, spans: Sequence[Span]) -> bool:
+    return any(span.start_s <= window.start_s and window.end_s <= span.end_s for span in spans)
+
+
+def _llrs(windows: Sequence[WindowResult], group: range) -> list[float]:
+    return [llr for index in group if (llr := windows[index].spoof_llr) is not None]
 
 
 def _centre(window: WindowResult) -> float:

@@ -99,9 +99,7 @@ class Page:
     def requests(self) -> list[str]:
         """Every address the browser asked for, in order."""
         return [
-            event["params"]["request"]["url"]
-            for event in self.events
-            if event["method"] == "Network.requestWillBeSent"
+            event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"
         ]
 
     def complaints(self) -> list[str]:
@@ -124,9 +122,7 @@ class Page:
 
     def pdf(self) -> bytes:
         """The page as it prints, with its own paper size."""
-        return base64.b64decode(
-            self.send("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"]
-        )
+        return base64.b64decode(self.send("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"])
 
 
 @contextlib.contextmanager

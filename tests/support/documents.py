@@ -142,10 +142,7 @@ def windows(
 def wavering(mean: float, number: int, seed: int, spread: float = 0.9) -> list[float]:
     """LLRs around `mean`, bounded, the same for the same seed."""
     source = random.Random(seed)
-    return [
-        round(max(-BOUND_LLR, min(BOUND_LLR, mean + spread * (source.random() * 2 - 1))), 4)
-        for _ in range(number)
-    ]
+    return [round(max(-BOUND_LLR, min(BOUND_LLR, mean + spread * (source.random() * 2 - 1))), 4) for _ in range(number)]
 
 
 def finding(
@@ -212,9 +209,7 @@ def finding(
 
 
 _DEFAULT: dict[Verdict, list[tuple[str, str]]] = {
-    Verdict.BONAFIDE: [
-        ("below-bonafide-threshold", "Pooled LLR is at or below the bona fide threshold -1.50.")
-    ],
+    Verdict.BONAFIDE: [("below-bonafide-threshold", "Pooled LLR is at or below the bona fide threshold -1.50.")],
     Verdict.SPOOF: [("above-spoof-threshold", "Pooled LLR is at or above the spoof threshold +1.50.")],
     Verdict.PARTIAL: [("spoofed-passage", "One passage stands out as synthetic.")],
     Verdict.INCONCLUSIVE: [("undecided", "Pooled LLR lies between the thresholds -1.50 and +1.50.")],

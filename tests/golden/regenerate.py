@@ -1,0 +1,32 @@
+"""Rewrites the golden files from the sample document: `python -m tests.golden.regenerate`, then read the diff."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from spoofcheck.render import Format, console, render
+from tests.support.documents import hostile_document, sample_document
+
+FOLDER = Path(__file__).parent
+COMMAND = "python -m tests.golden.regenerate"
+
+GOLDEN: dict[str, Callable[[], str]] = {
+    "sample.json": lambda: render(sample_document(), Format.JSON),
+    "sample.jsonl": lambda: render(sample_document(), Format.JSONL),
+    "sample.csv": lambda: render(sample_document(), Format.CSV),
+    "sample.html": lambda: render(sample_document(), Format.HTML),
+    "sample-80.txt": lambda: console.render(sample_document(), width=80),
+    "sample-120.txt": lambda: console.render(sample_document(), width=120),
+    "sample-summary.txt": lambda: console.summary(sample_document()),
+    "hostile.csv": lambda: render(hostile_document(), Format.CSV),
+    "hostile-80.txt": lambda: console.render(hostile_document(), width=80),
+}
+"""File name -> what it must hold."""
+
+
+if __name__ == "__main__":
+    for name, make in GOLDEN.items():
+        (FOLDER / name).write_text(make(), encoding="utf-8", newline="")
+        sys.stdout.write(f"{name}\n")

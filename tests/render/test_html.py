@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from html.parser import HTMLParser
+
+import pytest
+from jinja2 import UndefinedError
+
+from spoofcheck.render import Format, html, render
+from spoofcheck.resources import templates_dir
+from spoofcheck.schema import ScanDocument, Verdict
+from tests.support.documents import (
+    HOSTILE_NAMES,
+    document,
+    finding,
+    hostile_document,
+    large_document,
+    of_verdict,
+    sample_document,
+    skipped,
+    wavering,
+)
+
+ACTIVE = {"script", "img", "iframe", "object", "embed", "form", "input", "base", "audio", "video", "foreignObject"}
+CELLS = {"td", "th", "dt", "dd", "tr"}
+
+
+class Page(HTMLParser):
+    """The elements, attributes and visible text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self._texts: list[str] = []
+        self._in_style = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._in_style = tag == "style"
+        if tag in CELLS:
+            self._texts.append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_style = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._in_style:
+            self._texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self._texts).split())
+
+    def values(self, attribute: str) -> list[str]:
+        return [value for _, attrs in self.elements if (value := attrs.get(attribute)) is not None]
+
+
+def page(example: ScanDocument) -> Page:
+    return Page(html.render(example))
+
+
+VARIANTS = {
+    "sample": sample_document(),
+    "hostile": hostile_document(),
+    "empty": document([]),
+    "only skipped": document([skipped("a")], complete=False),
+    "overlapping": document([finding("a", Verdict.PARTIAL, -2.0, wavering(-3, 30, seed=1), hop_s=1.0)]),
+    "shorter than a window": document([finding("a", Verdict.SPOOF, 2.0, [2.0], duration_s=0.4)]),
+    "mixed channels": document([finding("a", Verdict.SPOOF, 2.0, [2.0], channels=2)]),
+    "negligible": document([finding("a", Verdict.SPOOF, 0.3, [0.3, -0.2])]),
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> ScanDocument:
+    return VARIANTS[request.param]
+
+
+# FORENSICS.md: what a report must never say. Looked for in everything a reader sees.
+NEVER = [
+    r"\bauthentic",
+    r"\bgenuine",
+    r"\bfakes?\b",
+    r"\bdeepfake",
+    r"100 ?% (fake|synthetic|spoof|human)",
+    r"\bprobability (that|of)\b",
+    r"\bprobably\b",
+    r"\blikely\b",
+    r"\bconfidence\b",
+    r"\bcertain(ly|ty)?\b",
+    r"\bpro(of|ves?|ven)\b",
+    r"\b(made|generated|created) (by|with)\b",
+    r"\bunedited\b",
+    r"\bnot (edited|manipulated|tampered)",
+    r"\berror rate of this\b",
+    r"\bspoken by\b",
+    r"\bspeaker is\b",
+]
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_the_report_never_says_what_it_must_not(verdict: Verdict) -> None:
+    for example in (sample_document(), document([of_verdict(verdict)])):
+        text = page(example).text
+        for phrase in NEVER:
+            assert not re.search(phrase, text, re.IGNORECASE), phrase
+
+
+def test_the_list_of_forbidden_phrases_finds_them() -> None:
+    said = "The clip is authentic. It is 100 % fake with a confidence of 0.9 and was made by X; this proves it."
+    assert sum(bool(re.search(phrase, said, re.IGNORECASE)) for phrase in NEVER) == 6
+
+
+def test_the_page_loads_nothing_and_runs_nothing(variant: ScanDocument) -> None:
+    text = html.render(variant)
+    result = Page(text)
+    assert not {tag for tag, _ in result.elements} & ACTIVE
+    for tag, attrs in result.elements:
+        assert not [name for name in attrs if name.startswith("on") or name in ("src", "srcset", "style")]
+        if "href" in attrs:
+            assert re.fullmatch(r"#[a-z]+(-\d+)?" if tag == "a" else "data:,", attrs["href"] or "")
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style is not None
+    assert set(re.findall(r"url\([^)]*\)", style[1])) == {"url(#hatch)"}
+    assert "@import" not in style[1]
+    (policy,) = [attrs["content"] for _, attrs in result.elements if "http-equiv" in attrs]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
+
+
+def test_the_page_is_well_built(variant: ScanDocument) -> None:
+    result = page(variant)
+    ids = result.values("id")
+    assert len(ids) == len(set(ids))
+    assert {href[1:] for href in result.values("href") if href.startswith("#")} <= set(ids)
+    assert set(result.values("aria-labelledby")) <= set(ids)
+    tags = [tag for tag, _ in result.elements]
+    assert tags.count("h1") == tags.count("main") == 1
+    assert tags.count("h2") == 9
+    for tag, attrs in result.elements:
+        if tag == "th":
+            assert attrs.get("scope") in ("col", "row")
+        if tag == "svg":
+            assert attrs.get("aria-hidden") == "true" or (attrs["role"] == "img" and attrs["aria-label"])
+        if tag == "html":
+            assert attrs["lang"] == "en"
+
+
+def test_hostile_text_is_shown_and_does_nothing() -> None:
+    text = html.render(hostile_document())
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;.wav" in text
+    assert "&lt;img src=x onerror=alert(1)&gt;.wav" in text
+    assert {tag for tag, _ in Page(text).elements} == {tag for tag, _ in page(sample_document()).elements}
+    seen = Page(text).text
+    assert r"esc\x1b[31mred\x1b]0;title\x07.wav" in seen
+    assert r"gnp\u202evaw.exe" in seen
+    assert r"line\nbreak.wav" in seen
+    assert "{{ 7 * 7 }}{% raw %}.wav" in seen
+    assert r"latin1-\xe9t\xe9.wav" in seen
+    assert all(char.isprintable() or char in "\n\u3000" for char in text)
+
+
+def test_a_template_cannot_forget_to_escape_or_print_what_is_missing() -> None:
+    environment = html._environment()
+    template = environment.from_string("{{ value }}")
+    assert template.render(value="<b>\u202e&") == r"&lt;b&gt;\u202e&amp;"
+    with pytest.raises(UndefinedError):
+        template.render()
+    with pytest.raises(TypeError, match="missing value"):
+        template.render(value=None)
+
+
+def test_every_template_is_used() -> None:
+    names = {path.name for path in templates_dir().iterdir()}
+    used = {"report.html.j2"}
+    for name in names:
+        source = (templates_dir() / name).read_text()
+        used |= set(re.findall(r'{% (?:include|import) "([^"]+)"', source))
+    assert names == used
+
+
+def test_the_report_is_named_after_its_result_document() -> None:
+    digest = hashlib.sha256(render(sample_document(), Format.JSON).encode()).hexdigest()
+    result = page(sample_document())
+    expected = "SC-" + "-".join(re.findall("....", digest[:12].upper()))
+    assert result.text.count(f"Report {expected}") >= 2
+    assert digest in result.text
+    assert f'"Report {expected}"' in html.render(sample_document())  # printed on every sheet
+
+
+def test_an_exhibit_holds_its_identity_condition_and_opinion() -> None:
+    example = sample_document()
+    text = page(example).text
+    for exhibit in example.findings:
+        if exhibit.verdict is not Verdict.SKIPPED and exhibit.media is not None:
+            assert exhibit.path in text
+            assert exhibit.sha256 in text
+            assert exhibit.media.pcm_sha256 in text
+            assert exhibit.reasons[0].message in text
+    for expected in (
+        "relates only to the items examined",
+        "calls/2026-10-30 bank-security.flac channel 2 of 2 (right)",
+        "Moderately strong support for H1 rather than H2: the findings are at least 990 times more probable",
+        "Pooled over the whole exhibit: weak support for H2 rather than H1",
+        "No conclusion is drawn; the pooled LLR is reported as a measurement only.",
+        "26,716,844 bytes (26.7 MB)",
+        "2026-11-03 16:20:11 UTC",
+        "MP3, MPEG_LAYER_III",
+        "31 dB (estimate)",
+        "not measurable",
+        "70, 2 not scored (too little speech)",
+        "peak −1.2, RMS −21.7",  # noqa: RUF001
+        "spoofcheck scan /cases/2026-114/recordings --json scan.json",
+        "spoofcheck 0.1.0, commit 851f89f0c2d4",
+        "20.8 % (19.8 to 21.8)",
+        "Not validated on telephone speech below 16 kHz",
+        "cut-off.wav The file ends inside its header. truncated-header",
+        "The exhibit is more similar to the first than to the 2 other sources listed.",
+    ):
+        assert expected in text
+
+
+def test_the_strongest_windows_are_shown_in_both_directions() -> None:
+    example = document([finding("a", Verdict.SPOOF, 2.0, [4.0, -1.0, 5.0, None, 3.0, -2.0, 6.0, 0.0])])
+    (exhibit,) = (html._exhibit(1, example.findings[0], "a", example),)
+    assert [row.number for row in exhibit.supporting] == [7, 3, 1]
+    assert [row.number for row in exhibit.contrary] == [6, 2]
+    one_sided = document([finding("a", Verdict.SPOOF, 2.0, [4.0])])
+    assert "No scored window has an LLR below zero." in page(one_sided).text
+
+
+def test_an_inconclusive_exhibit_gets_no_likelihood_ratio() -> None:
+    text = page(document([of_verdict(Verdict.INCONCLUSIVE)])).text
+    assert "LR, H1 over H2" not in text
+    assert "LR, H1 over H2" in page(document([of_verdict(Verdict.SPOOF)])).text
+
+
+def test_every_window_is_in_the_table() -> None:
+    example = document([finding("a", Verdict.SPOOF, 6.9, [7.2, None, -0.5, 1.0])])
+    text = page(example).text
+    for row in (
+        "1 0:00.0–0:04.0 3.6 +12.64 ≥ +6.9 at or above threshold",  # noqa: RUF001
+        "2 0:04.0–0:08.0 0.1 – – not scored: too little speech",  # noqa: RUF001
+        "3 0:08.0–0:12.0 3.6 −0.45 −0.50",  # noqa: RUF001
+        "4 0:12.0–0:16.0 3.6 +2.10 +1.00 at or above threshold",  # noqa: RUF001
+    ):
+        assert row in text
+
+
+def test_a_chart_stays_inside_its_frame() -> None:
+    long = [*wavering(-3, 900, seed=1, spread=5), None, *wavering(5, 900, seed=2, spread=5)]
+    example = document([finding("a", Verdict.PARTIAL, 0.0, long, spans=[(100.0, 140.0, 3.0)])])
+    chart = html._exhibit(1, example.findings[0], "a", example).chart
+    assert len(chart.bars) <= 600
+    assert chart.windows_per_bar == 4
+    for bar in chart.bars:
+        left, width = float(bar.x.rstrip("%")), float(bar.width.rstrip("%"))
+        assert left >= 0
+        assert left + width <= 100.0001
+        if bar.height != "100%":
+            assert float(bar.y) >= 0
+            assert float(bar.y) + float(bar.height) <= chart.height
+    assert chart.bars[0].x == "0%"
+    assert float(chart.threshold_y) < float(chart.zero_y) == chart.height / 2
+
+
+def test_options_and_gaps_are_spelled_out() -> None:
+    example = sample_document()
+    options = example.options.model_copy(update={"vad": False, "channels": "mix"})
+    model = example.model.model_copy(update={"validation": (), "limitations": ()})
+    run = example.run.model_copy(update={"complete": False, "started_at": "", "host": ""})
+    tool = example.tool.model_copy(update={"git_commit": None})
+    changes = {"options": options, "model": model, "run": run, "tool": tool}
+    text = page(example.model_copy(update=changes)).text
+    assert "Voice activity detection was switched off" in text
+    assert "music, noise and silence were scored as if they were speech" in text
+    assert "all channels were mixed into one" in text
+    assert "No validation figures." in text
+    assert "Interrupted." in text
+    assert "not recorded" in text
+    assert "commit" not in text
+
+
+def test_a_time_without_a_zone_or_shape_is_left_as_it_is() -> None:
+    assert html._date("2026-11-21T09:14:03+02:00") == "2026-11-21 07:14:03 UTC"
+    assert html._date("2026-11-21T09:14:03") == "2026-11-21 09:14:03"
+    assert html._date("yesterday") == "yesterday"
+
+
+def test_five_hundred_exhibits_are_quick_and_light() -> None:
+    example = large_document(exhibits=500, windows_each=60)
+    html.render(document([]))  # compiles the templates
+    started = time.process_time()
+    text = html.render(example)
+    assert time.process_time() - started < 3
+    assert len(text.encode()) < 15_000_000
+    assert text.count('<article class="exhibit"') == 500
+    assert text.count("<tr") > 30_000
+
+
+def _palette(scheme: str) -> dict[str, str]:
+    """The custom properties of the light or the dark colour scheme."""
+    style = (templates_dir() / "_style.css.j2").read_text()
+    light, dark = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    block = light if scheme == "light" else light + dark
+    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6})", block))
+
+
+def _contrast(one: str, other: str) -> float:
+    """WCAG 2.2 contrast ratio of two sRGB colours."""
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_contrast_formula_on_known_pairs() -> None:
+    assert _contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert _contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_graphics_have_the_contrast_of_wcag_aa(scheme: str) -> None:
+    colours = _palette(scheme)
+    text = [(ink, ground) for ink in ("--ink", "--soft", "--title", "--link") for ground in ("--paper", "--tint")]
+    text += [(f"--{name}-ink", f"--{name}-ground") for name in ("spoof", "partial", "bonafide", "inconclusive")]
+    text += [("--spoof-ink", "--paper"), ("--soft", "--page")]
+    for ink, ground in text:
+        assert _contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+    for mark in ("--h1", "--h2", "--middle"):
+        for ground in ("--tint", "--paper"):
+            assert _contrast(colours[mark], colours[ground]) >= 3, (mark, ground)
+    assert _contrast(colours["--h1"], colours["--span"]) >= 3
+
+
+def test_skipped_inputs_are_listed_even_when_hostile() -> None:
+    text = page(document(skipped(name) for name in HOSTILE_NAMES)).text
+    assert "No input could be examined." in text
+    assert text.count("No audio stream was found in it. not-audio") == len(HOSTILE_NAMES)
