@@ -105,7 +105,7 @@ class Resampler16k:
 
 def _raw_blocks(file: AudioFile, block_frames: int, log: FfmpegLog) -> Iterator[NDArray[np.float32]]:
     if file.decoder == "ffmpeg":
-        return decode_with_ffmpeg(file.path, file.sample_rate_hz, file.channels, block_frames, log)
+        return decode_with_ffmpeg(file.path, file.channels, block_frames, log)
     return _soundfile_blocks(file, block_frames, log)
 
 

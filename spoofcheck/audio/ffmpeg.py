@@ -129,14 +129,13 @@ def probe_with_ffmpeg(path: Path, container: str | None) -> FfmpegFacts:
     )
 
 
-def decode_with_ffmpeg(
-    path: Path, sample_rate_hz: int, channels: int, block_frames: int, log: FfmpegLog
-) -> Iterator[NDArray[np.float32]]:
+def decode_with_ffmpeg(path: Path, channels: int, block_frames: int, log: FfmpegLog) -> Iterator[NDArray[np.float32]]:
     """Yield the first audio stream as float32 blocks `[frames, channels]`; ffmpeg ends with the iterator.
 
-    Rate and channels are pinned to what the probe found: a stream that changes them half-way is converted.
+    ffmpeg itself keeps rate and channel layout as they began when a stream changes them half-way. They are
+    not asked for by number: `-ac 3` would mix a 3.0 recording into 2.1.
     """
-    output = ["-ac", str(channels), "-ar", str(sample_rate_hz), "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
+    output = ["-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
     frame_bytes = 4 * channels
     with _Ffmpeg([*_input("level+warning", path), *_FIRST_AUDIO_STREAM, *output]) as process:
         while data := process.stdout.read(block_frames * frame_bytes):

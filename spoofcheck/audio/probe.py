@@ -70,19 +70,24 @@ def probe(path: Path) -> AudioFile:
 
 
 def _open_stored(handle: BinaryIO) -> soundfile.SoundFile | None:
-    """The recording as libsndfile sees it, or None when it cannot read it, or hands it to an MPEG decoder."""
+    """The recording as libsndfile sees it, or None when it is one for ffmpeg.
+
+    That is what libsndfile cannot read, what it hands to its MPEG decoder, and what it finds empty: the
+    length of a recording whose writer crashed is 0, its sound may be there.
+    """
     handle.seek(0)
     try:
         sound = soundfile.SoundFile(handle.fileno(), closefd=False)
     except soundfile.LibsndfileError:
         return None
-    return None if sound.subtype.startswith("MPEG") else sound
+    if sound.frames <= 0 or sound.subtype.startswith("MPEG"):
+        sound.close()
+        return None
+    return sound
 
 
 def _by_soundfile(path: Path, status: os.stat_result, container: str, sound: soundfile.SoundFile) -> AudioFile:
     with sound:
-        if sound.frames <= 0:
-            raise InputError("zero-length", "The file has a header but no sound in it.")
         codec, bit_depth = _CODECS.get(sound.subtype, (sound.subtype.lower(), None))
         return AudioFile(
             path=path,

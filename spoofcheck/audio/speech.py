@@ -9,6 +9,7 @@ wrapper's), over ten times as fast, and stateless, so that all threads share it.
 from __future__ import annotations
 
 import threading
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -161,7 +162,9 @@ def _load(path: Path) -> SileroNetwork:
         names[f"output.{part}"] = f"decoder.decoder.2.{part}"
     network = SileroNetwork()
     try:
-        scripted = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # silero-vad ships TorchScript only
+            scripted = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         shipped = scripted.state_dict()
         weights = {ours: shipped[f"_model.{theirs}"] for ours, theirs in names.items()}
         network.load_state_dict(weights, strict=True)

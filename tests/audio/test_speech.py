@@ -17,6 +17,9 @@ from spoofcheck.errors import ModelError
 from tests.support.audio import human_speech, noise
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, of TorchScript
+
+
 def probabilities(samples: NDArray[np.float32], cuts: tuple[int, ...] = ()) -> NDArray[np.float32]:
     meter = SpeechMeter()
     parts = [meter.push(part) for part in np.split(samples, cuts)]
