@@ -22,6 +22,7 @@ from spoofcheck.render import json as json_renderer
 from spoofcheck.render import measures, wording
 from spoofcheck.render.paths import common_folder, relative_names
 from spoofcheck.render.text import (
+    MISSING,
     channel_label,
     count,
     format_bytes,
@@ -34,8 +35,10 @@ from spoofcheck.render.text import (
 from spoofcheck.render.timeline import Bar, Level, bars, strip, ticks
 from spoofcheck.render.verbal import SCALE
 from spoofcheck.resources import templates_dir
-from spoofcheck.schema import Finding, ScanDocument, Verdict, WindowResult
+from spoofcheck.schema import Finding, ScanDocument, Span, Verdict, WindowResult
 
+_MINUS = "\N{MINUS SIGN}"
+_EN_DASH = "\N{EN DASH}"
 _CHART_HEIGHT = 140.0
 _HEADROOM = 1.14
 _SEPARATE_BARS = 120
@@ -166,11 +169,11 @@ def _environment() -> Environment:
         "count": count,
         "date": _date,
         "hash": _hash,
-        "level": lambda dbfs: f"{dbfs:.1f}".replace("-", "−"),  # noqa: RUF001
+        "level": lambda dbfs: f"{dbfs:.1f}".replace("-", _MINUS),
         "llr": _llr,
         "percent": format_percent,
         "size": format_bytes,
-        "span": lambda span: format_span(span.start_s, span.end_s).replace("-", "–"),  # noqa: RUF001
+        "span": _range,
         "time": format_time,
         "verdict": lambda verdict: wording.VERDICT_WORDS[verdict],
     }
@@ -185,7 +188,11 @@ def _visible(value: Any) -> Any:
 
 
 def _llr(llr: float | None, bound: float | None = None) -> str:
-    return format_llr(llr, bound).replace("-", "−")  # noqa: RUF001 (typographic minus)
+    return format_llr(llr, bound).replace("-", _MINUS)
+
+
+def _range(stretch: Span | WindowResult) -> str:
+    return format_span(stretch.start_s, stretch.end_s).replace("-", _EN_DASH)
 
 
 def _date(text: str) -> str:
@@ -247,8 +254,8 @@ def _rows(finding: Finding, document: ScanDocument) -> list[WindowRow]:
     return [
         WindowRow(
             number=number,
-            span=format_span(window.start_s, window.end_s).replace("-", "–"),  # noqa: RUF001
-            speech="–" if window.speech_s is None else f"{window.speech_s:.1f}",  # noqa: RUF001
+            span=_range(window),
+            speech=MISSING if window.speech_s is None else f"{window.speech_s:.1f}",
             raw_score=_llr(window.raw_score),
             llr=_llr(window.spoof_llr, bound),
             note=_note(window, flagged=measures.is_flagged(window, document.options)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-MISSING = "–"  # noqa: RUF001 (an en dash is the typographic sign for "no value")
+MISSING = "\N{EN DASH}"
 """Stands where there is no value."""
 
 # Letters by category, blank on screen: fillers, joiners, variation selectors (but for the two emoji use).
@@ -72,7 +72,7 @@ def format_span(start_s: float, end_s: float) -> str:
     return f"{format_time(start_s)}-{format_time(end_s)}"
 
 
-def format_llr(llr: float | None, bound: float | None = None, digits: int = 2) -> str:
+def format_llr(llr: float | None, bound: float | None = None) -> str:
     """A natural-log LR with its sign; at the bound `≥ +6.9` or `≤ -6.9`: no more than that can be claimed.
 
     The bound is cut, not rounded, to one decimal, so that what is printed never exceeds it.
@@ -82,7 +82,7 @@ def format_llr(llr: float | None, bound: float | None = None, digits: int = 2) -
     if bound is not None and abs(llr) >= bound - 1e-6:
         cut = int(bound * 10 + 1e-6) / 10
         return f"≥ +{cut:.1f}" if llr > 0 else f"≤ -{cut:.1f}"
-    text = f"{llr:+.{digits}f}"
+    text = f"{llr:+.2f}"
     return text if float(text) else text[1:]
 
 
