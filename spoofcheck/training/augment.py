@@ -114,7 +114,9 @@ def random_codec(wave: Wave, rng: np.random.Generator) -> Wave:
 
 def site_mp3(wave: Wave, rng: np.random.Generator) -> Wave:
     """The kind of MP3 a demonstration page offers: native rate of a speech engine, about 48 to 128 kb/s."""
-    return code(wave, int(rng.choice([16_000, 22_050, 24_000, 44_100])), "MP3", "MPEG_LAYER_III", rng.uniform(0.3, 0.85))
+    return code(
+        wave, int(rng.choice([16_000, 22_050, 24_000, 44_100])), "MP3", "MPEG_LAYER_III", rng.uniform(0.3, 0.85)
+    )
 
 
 def code(wave: Wave, rate_hz: int, container: str, subtype: str, compression: float | None = None) -> Wave:
@@ -150,9 +152,7 @@ def cut_edge(wave: Wave, rng: np.random.Generator) -> Wave:
     return np.asarray(np.fft.irfft(np.fft.rfft(wave) * gain, wave.size), dtype=np.float32)
 
 
-def add_noise(
-    wave: Wave, noises: NDArray[np.float32], snr_db: tuple[float, float], rng: np.random.Generator
-) -> Wave:
+def add_noise(wave: Wave, noises: NDArray[np.float32], snr_db: tuple[float, float], rng: np.random.Generator) -> Wave:
     """Background noise at a random signal-to-noise ratio (signal level over the whole window)."""
     noise = coloured_noise(wave.size, noises, rng)
     if rng.random() < 0.3:  # slow swell and fade, as outdoors
@@ -173,7 +173,7 @@ def coloured_noise(samples: int, noises: NDArray[np.float32], rng: np.random.Gen
         slope = 0.0 if kind < 0.7 else float(rng.uniform(0.3, 1.0))
         shape = (np.arange(bins) + bins / 200) ** -slope
     noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(samples)) * shape, samples)
-    return (noise / (np.sqrt(np.mean(np.square(noise))) + 1e-12)).astype(np.float32)
+    return np.asarray(noise / (np.sqrt(np.mean(np.square(noise))) + 1e-12), dtype=np.float32)
 
 
 def reverberate(wave: Wave, rng: np.random.Generator) -> Wave:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -123,16 +122,12 @@ class AugmentedBatches(Dataset[Batch]):
 class _Strata:
     """Draws a stratum by weight, then a member evenly."""
 
-    def __init__(
-        self, items: Sequence[tuple[str, int]], weights: dict[str, float], size_power: float = 0.0
-    ) -> None:
+    def __init__(self, items: Sequence[tuple[str, int]], weights: dict[str, float], size_power: float = 0.0) -> None:
         groups: dict[str, list[int]] = defaultdict(list)
         for key, index in items:
             groups[key].append(index)
         self._members = [members for _, members in sorted(groups.items())]
-        raw = np.array(
-            [weights.get(key, 1.0) * len(members) ** size_power for key, members in sorted(groups.items())]
-        )
+        raw = np.array([weights.get(key, 1.0) * len(members) ** size_power for key, members in sorted(groups.items())])
         self._shares = raw / raw.sum()
 
     def draw(self, rng: np.random.Generator) -> int:
@@ -141,4 +136,4 @@ class _Strata:
 
 
 def _draw_seed(rng: np.random.Generator) -> int:
-    return cast(int, int(rng.integers(0, 2**62)))
+    return int(rng.integers(0, 2**62))

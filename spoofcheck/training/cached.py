@@ -15,9 +15,7 @@ def feature_batches(front_end: nn.Module, batches: Iterable[Batch], *, bf16: boo
     """Run the front-end over batches; their `waves` become features `[B, C, T]` in bfloat16, to halve the memory."""
     front_end.eval()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        features = [
-            Batch(front_end(batch.waves).to(torch.bfloat16), batch.labels, batch.pairs) for batch in batches
-        ]
+        features = [Batch(front_end(batch.waves).to(torch.bfloat16), batch.labels, batch.pairs) for batch in batches]
     # Tensors made in inference mode cannot enter autograd.
     return [Batch(batch.waves.clone(), batch.labels, batch.pairs) for batch in features]
 

@@ -41,7 +41,7 @@ def degrade(wave: Wave, condition: str, name: str) -> Wave:
         active = np.repeat(active_frames(wave, 35.0), SAMPLE_RATE_HZ // 50)
         speech = wave[: active.size][active] if active.any() else wave
         level = np.sqrt(np.mean(np.square(speech))) * 10 ** (-15 / 20)
-        return np.clip(wave + level * noise, -1, 1).astype(np.float32)
+        return np.asarray(np.clip(wave + level * noise, -1, 1), dtype=np.float32)
     raise ValueError(f"unknown condition {condition!r}")
 
 

@@ -49,7 +49,9 @@ def read_mono(clip: Clip) -> Wave:
     if samples.shape[0] == 0 or not np.isfinite(samples).all():
         raise UsageError(f"{clip.path}: no usable samples")
     mono = samples.mean(axis=1)
-    return mono if rate_hz == SAMPLE_RATE_HZ else soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ, quality="HQ")
+    if rate_hz != SAMPLE_RATE_HZ:
+        mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ, quality="HQ")
+    return np.asarray(mono, dtype=np.float32)
 
 
 def active_frames(wave: Wave, active_db: float) -> np.ndarray:

@@ -107,7 +107,7 @@ def train_step(run: Run, batch: Batch, rule: LoopRule, seed: int, *, bf16: bool)
     logits = logits.float()
     loss = detection_loss(logits, batch, rule)
     run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), rule.gradient_clip)
     run.optimiser.step()
     decay = min(rule.ema_decay, (1 + run.step) / (10 + run.step))

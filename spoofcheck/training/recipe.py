@@ -106,5 +106,3 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError(f"{path}: cannot read the recipe: {error}") from error
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: not a valid recipe: {error}") from error
-
-

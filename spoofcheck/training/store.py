@@ -80,7 +80,7 @@ def write_store(stem: Path, rows: Sequence[StoredWindow], waves: Sequence[Wave],
 
 def to_int16(wave: Wave) -> NDArray[np.int16]:
     """Nearest 16-bit value of every sample, clipped."""
-    return np.clip(np.rint(wave * 32767.0), -32768, 32767).astype("<i2")
+    return np.asarray(np.clip(np.rint(wave * 32767.0), -32768, 32767), dtype="<i2")
 
 
 def _read_rows(table: Path) -> list[StoredWindow]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_schedule_warms_up_and_falls() -> None:
     assert rates[0] == pytest.approx(1 / 3)
     assert max(rates) == pytest.approx(1.0)
     assert rates[30] == pytest.approx(0.02)
-    assert all(later <= earlier for earlier, later in zip(rates[3:], rates[4:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(rates[3:]))
 
 
 def test_the_ranking_loss_prefers_copies_above_their_sources() -> None:

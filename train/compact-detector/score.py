@@ -90,25 +90,28 @@ def _windows(path: Path, clip: Clip, condition: str) -> Iterator[tuple[Row, NDAr
             speech_s = item.channels[0].quality.speech_s
     for window in heard:
         assert window.samples is not None
-        yield {
-            "condition": condition,
-            "split": clip.split,
-            "repo": clip.repo,
-            "clip": clip.name,
-            "label": clip.label,
-            "system": clip.system,
-            "speaker": clip.speaker,
-            "corpus": clip.corpus,
-            "language": clip.language,
-            "lossy": str(int(clip.codec.startswith("mp3"))),
-            "source": clip.source,
-            "index": str(window.index),
-            "start": str(window.start_sample),
-            "end": str(window.end_sample),
-            "speech_s": f"{window.speech_s:.2f}",
-            "exhibit_speech_s": f"{speech_s:.2f}",
-            "score": "",
-        }, window.samples
+        yield (
+            {
+                "condition": condition,
+                "split": clip.split,
+                "repo": clip.repo,
+                "clip": clip.name,
+                "label": clip.label,
+                "system": clip.system,
+                "speaker": clip.speaker,
+                "corpus": clip.corpus,
+                "language": clip.language,
+                "lossy": str(int(clip.codec.startswith("mp3"))),
+                "source": clip.source,
+                "index": str(window.index),
+                "start": str(window.start_sample),
+                "end": str(window.end_sample),
+                "speech_s": f"{window.speech_s:.2f}",
+                "exhibit_speech_s": f"{speech_s:.2f}",
+                "score": "",
+            },
+            window.samples,
+        )
 
 
 def long_recordings(clips: Sequence[Clip]) -> Iterator[tuple[Clip, list[Clip]]]:
@@ -185,7 +188,7 @@ def score(weights: Path, out: Path, bf16: bool) -> None:
     waves = pcm[: whole * WINDOW_SAMPLES].reshape(whole, WINDOW_SAMPLES)
     scores = out / "scores.tsv"
     done = len(scores.read_text(encoding="utf-8").splitlines()) - 1 if scores.is_file() else -1
-    # bfloat16 is three times as fast on CPUs that have it, and moves no figure of the card (README.md, step 4).
+    # bfloat16 is faster on CPUs that have it; version 1.0.0: mean difference 0.03 in scores that deviate by 1.2.
     with (
         torch.inference_mode(),
         torch.autocast("cpu", torch.bfloat16, enabled=bf16),
