@@ -218,6 +218,8 @@ class OptionsInfo(_Model):
     spoof_threshold_llr: float = Field(description="at or above: spoof")
     bonafide_threshold_llr: float = Field(description="at or below: bonafide")
     window_threshold_llr: float = Field(description="windows at or above count as flagged")
+    partial_min_windows: int = Field(ge=1, description="fewest consecutive flagged windows that make a stretch")
+    partial_threshold_llr: float = Field(description="least mean LLR of such a stretch")
     device: str = Field(description="where the network ran")
     dtype: str = Field(description="its floating point type")
 

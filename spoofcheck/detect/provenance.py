@@ -139,6 +139,8 @@ def _options_info(scanner: Scanner) -> OptionsInfo:
         spoof_threshold_llr=rule.spoof_threshold_llr,
         bonafide_threshold_llr=rule.bonafide_threshold_llr,
         window_threshold_llr=rule.window_threshold_llr,
+        partial_min_windows=rule.partial_min_windows,
+        partial_threshold_llr=rule.partial_threshold_llr,
         device=str(scanner.scorer.device),
         dtype=str(scanner.scorer.dtype).removeprefix("torch."),
     )

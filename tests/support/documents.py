@@ -91,6 +91,8 @@ def document(findings: Iterable[Finding], *, complete: bool = True, hop_s: float
             spoof_threshold_llr=SPOOF_LLR,
             bonafide_threshold_llr=BONAFIDE_LLR,
             window_threshold_llr=WINDOW_LLR,
+            partial_min_windows=2,
+            partial_threshold_llr=WINDOW_LLR,
             device="cpu",
             dtype="float32",
         ),
