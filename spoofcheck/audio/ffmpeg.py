@@ -23,7 +23,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofcheck.errors import InputError, SpoofcheckError
+from spoofcheck.errors import InputError
 
 with warnings.catch_warnings():
     # pydub warns on import when no ffmpeg is on the PATH; `ffmpeg_path` deals with that.
@@ -51,7 +51,7 @@ def ffmpeg_path() -> Path:
     (`pydub.utils.which` is not asked: it looks into the current folder first, which may be the evidence's.)
 
     Raises:
-        SpoofcheckError: there is none.
+        InputError: `no-decoder`, there is none; what libsndfile reads can still be read.
     """
     on_path = shutil.which("ffmpeg")
     if on_path is not None:
@@ -59,7 +59,7 @@ def ffmpeg_path() -> Path:
     try:
         return Path(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
-        raise SpoofcheckError("ffmpeg not found: install it, or `pip install imageio-ffmpeg`") from error
+        raise InputError("no-decoder", "ffmpeg not found: install it, or `pip install imageio-ffmpeg`.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def probe_with_ffmpeg(path: Path, container: str | None) -> FfmpegFacts:
         container: what its first bytes say it is; what looks like audio and cannot be read is damaged.
 
     Raises:
-        InputError: `not-audio`, `no-audio-stream` or `decode-failed`.
+        InputError: `not-audio`, `no-audio-stream`, `decode-failed` or `no-decoder`.
     """
     output = ["-frames:a", "1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     with _Ffmpeg([*_input("info", path), *_FIRST_AUDIO_STREAM, *output]) as process:
@@ -163,7 +163,7 @@ class _Ffmpeg:
                 start_new_session=True,  # Ctrl-C in the terminal is for us; `__exit__` ends ffmpeg
             )
         except OSError as error:
-            raise SpoofcheckError(f"ffmpeg cannot be started: {program}: {error.strerror}") from error
+            raise InputError("no-decoder", f"{program} cannot be started: {error.strerror}.") from error
         if self._process.stdout is None or self._process.stderr is None:
             raise AssertionError("both were asked for as pipes")
         self.stdout: IO[bytes] = self._process.stdout

@@ -50,9 +50,8 @@ def probe(path: Path) -> AudioFile:
     """Find out what a recording is.
 
     Raises:
-        InputError: `not-found`, `permission-denied`, `is-directory`, `not-a-file`, `read-failed`,
-            `empty-file`, `not-audio`, `no-audio-stream`, `zero-length`, `decode-failed` or
-            `unsupported-audio`.
+        InputError: `empty-file`, `not-audio`, `no-audio-stream`, `decode-failed`, `no-decoder`,
+            `unsupported-audio`, or as `open_recording`.
     """
     with open_recording(path) as handle:
         status = os.fstat(handle.fileno())

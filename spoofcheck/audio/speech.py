@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 from spoofcheck.errors import ModelError
@@ -81,6 +82,10 @@ class SileroNetwork(nn.Module):
         return torch.sigmoid(self.output(F.relu(hidden.movedim(1, 2)))).flatten(), state
 
 
+_OPENMP = ThreadpoolController().select(user_api="openmp")
+"""Limits the calling thread alone, as `torch.set_num_threads` would not: the network is too small to be worth two
+threads (they took twice the time of one), and readers must not take the cores from the detector."""
+
 _network: SileroNetwork | None = None
 _network_lock = threading.Lock()
 
@@ -136,10 +141,10 @@ class SpeechMeter:
         padded = np.concatenate((self._held, np.zeros(missing, np.float32)))
         return self._probabilities(padded)[: -(-n_samples // CHUNK_SAMPLES)]
 
-    @torch.inference_mode()
     def _probabilities(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         chunks = torch.from_numpy(samples).unfold(0, _CONTEXT_SAMPLES + CHUNK_SAMPLES, CHUNK_SAMPLES)
-        probabilities, self._state = self._network(chunks, self._state)
+        with _OPENMP.limit(limits=1), torch.inference_mode():
+            probabilities, self._state = self._network(chunks, self._state)
         return np.asarray(probabilities.numpy(), np.float32)
 
 

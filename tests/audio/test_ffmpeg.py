@@ -15,7 +15,7 @@ from spoofcheck.audio import ffmpeg
 from spoofcheck.audio.decode import decode_blocks
 from spoofcheck.audio.ffmpeg import ffmpeg_path
 from spoofcheck.audio.probe import probe
-from spoofcheck.errors import InputError, SpoofcheckError
+from spoofcheck.errors import InputError
 from tests.support.audio import encode, tone, write_wav
 
 SECONDS = 60
@@ -212,8 +212,8 @@ def test_no_ffmpeg_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     ffmpeg_path.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(ffmpeg.imageio_ffmpeg, "get_ffmpeg_exe", nothing)
-    with pytest.raises(SpoofcheckError, match="ffmpeg not found"):
+    with pytest.raises(InputError, match="ffmpeg not found"):
         ffmpeg_path()
     monkeypatch.setattr(ffmpeg, "ffmpeg_path", lambda: tmp_path / "gone")
-    with pytest.raises(SpoofcheckError, match="cannot be started"):
+    with pytest.raises(InputError, match="cannot be started"):
         ffmpeg._Ffmpeg([])

@@ -16,7 +16,6 @@ from spoofcheck.audio.speech import CHUNK_SAMPLES, SpeechMeter, speech_seconds
 from spoofcheck.errors import ModelError
 from tests.support.audio import human_speech, noise
 
-
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, of TorchScript
 
 
@@ -82,11 +81,22 @@ def test_silence_and_noise_are_no_speech() -> None:
     assert not np.any(probabilities(noise(32_000, 0.2)[:, 0]) >= 0.5)
 
 
-def test_loading_leaves_torch_its_threads() -> None:
+def test_torch_keeps_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network takes one; whoever scores with torch beside it, or afterwards, has all the others."""
+    inside = []
+
+    def spy(self: speech.SileroNetwork, *arguments: torch.Tensor) -> object:
+        inside.append(torch.get_num_threads())
+        return real(self, *arguments)
+
+    real = speech.SileroNetwork.forward
+    monkeypatch.setattr(speech.SileroNetwork, "forward", spy)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         speech._load(speech._weights_path())
+        probabilities(np.zeros(600, np.float32))
+        assert inside == [1]
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
