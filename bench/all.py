@@ -1,12 +1,17 @@
-"""Run every benchmark and write `bench/RESULTS.md`: the only way a figure gets there."""
+"""Run the benchmarks and write `bench/RESULTS.md`: the only way a figure gets there.
+
+`python -m bench.all` runs all of them, `python -m bench.all scan memory` only those; the others keep what they measured
+last, with its date and commit (`bench/results.json`).
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,45 +21,88 @@ from bench.measure import Measurement, parser, show
 from spoofcheck import __version__
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
+STORE = RESULTS.with_name("results.json")
+BENCHMARKS: dict[str, Callable[[str | None], list[Measurement]]] = {
+    "scan": scan.measure,
+    "startup": startup.measure,
+    "memory": memory.measure,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One benchmark as it was measured last."""
+
+    at: str
+    model: str
+    machine: dict[str, str]
+    rows: list[Measurement]
 
 
 def main() -> None:
-    model = parser(__doc__).parse_args().model
-    started_at = datetime.now(UTC)
-    with tempfile.TemporaryDirectory(prefix="spoofcheck-bench-") as name:
-        saved = Path(name) / "scan.json"
-        rows = scan.measure(model, keep_json=saved)
+    options = parser(__doc__)
+    options.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all when left out"
+    )
+    chosen = options.parse_args()
+    unknown = set(chosen.names) - BENCHMARKS.keys()
+    if unknown:
+        options.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    sessions = read_store(STORE)
+    for name in chosen.names or BENCHMARKS:
+        at, machine = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", _machine()
+        rows = BENCHMARKS[name](chosen.model)
         show(rows)
-        for more in (startup.measure(model, saved), memory.measure(model)):
-            show(more)
-            rows += more
-    RESULTS.write_text(page(rows, _machine(), model, started_at), encoding="utf-8")
-    missed = [row.name for row in rows if (row.ratio() or 1) < 1]
+        sessions[name] = Session(at, chosen.model or "compact-detector", machine, rows)
+        # After each: the next one may take long, or fail.
+        stored = {name: asdict(sessions[name]) for name in BENCHMARKS if name in sessions}
+        STORE.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+        RESULTS.write_text(page(sessions), encoding="utf-8")
+    missed = [row.name for session in sessions.values() for row in session.rows if (row.ratio() or 1) < 1]
     print(f"{RESULTS.name} written; " + (f"missed: {', '.join(missed)}" if missed else "every target is met"))
 
 
-def page(rows: Sequence[Measurement], machine: dict[str, str], model: str | None, at: datetime) -> str:
+def read_store(path: Path) -> dict[str, Session]:
+    """What was measured last, by benchmark; empty when nothing was."""
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: Session(**{**facts, "rows": [Measurement(**row) for row in facts["rows"]]})
+        for name, facts in stored.items()
+    }
+
+
+def page(sessions: Mapping[str, Session]) -> str:
     """The results as Markdown. A ratio above 1 is better than the target asks."""
     lines = [
         "# Benchmark results",
         "",
-        "Written by `make bench` (`python -m bench.all`); never edited by hand. The recordings are made",
-        "from the human speech of the example recordings; every figure but those of single stages is of one",
-        "whole process, from start to end, on the CPU. A ratio above 1 is better than the target asks.",
+        "Written by `make bench` (`python -m bench.all`); never edited by hand. The recordings are made from the human",
+        "speech of the example recordings. Every figure but those of single stages is of one whole process, from start",
+        "to end, on the CPU. A ratio above 1 is better than the target asks.",
         "",
-        f"Measured {at:%Y-%m-%d %H:%M} UTC with the model `{model or 'compact-detector'}` on:",
-        "",
-        *(f"- {name}: {value}" for name, value in machine.items()),
-        "",
-        "| what | measured | target | ratio | note |",
-        "|---|---|---|---|---|",
     ]
-    for row in rows:
-        ratio = row.ratio()
-        target = "" if row.target is None else f"{row.sense} {row.target:g} {row.unit}"
-        ratio_text = "" if ratio is None else f"{ratio:.2f}" + ("" if ratio >= 1 else " (missed)")
-        lines.append(f"| {row.name} | {_figure(row.value)} {row.unit} | {target} | {ratio_text} | {row.note} |")
-    return "\n".join(lines) + "\n"
+    for name, session in sessions.items():
+        machine = "; ".join(f"{fact} {value}" for fact, value in session.machine.items())
+        lines += [
+            f"## {name}",
+            "",
+            f"Measured {session.at} with the model `{session.model}` on: {machine}.",
+            "",
+            "| what | measured | target | ratio | note |",
+            "|---|---|---|---|---|",
+            *(_row(row) for row in session.rows),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _row(row: Measurement) -> str:
+    ratio = row.ratio()
+    target = "" if row.target is None else f"{row.sense} {row.target:g} {row.unit}"
+    ratio_text = "" if ratio is None else f"{ratio:.2f}" + ("" if ratio >= 1 else " (missed)")
+    return f"| {row.name} | {_figure(row.value)} {row.unit} | {target} | {ratio_text} | {row.note} |"
 
 
 def _figure(value: float) -> str:
@@ -70,6 +118,7 @@ def _machine() -> dict[str, str]:
         "spoofcheck": __version__,
         **{name: version(name) for name in ("torch", "soundfile", "soxr", "silero-vad")},
         "commit": _commit(),
+        "load before": f"{os.getloadavg()[0]:.1f}",
     }
 
 

@@ -14,12 +14,12 @@ from bench.speech import write_minutes
 MIN_REAL_TIME_FACTOR = 25.0
 
 
-def measure(model: str | None = None, files: int = 60, keep_json: Path | None = None) -> list[Measurement]:
-    """Scan `files` minutes; where `keep_json` is given the result is also left there."""
+def measure(model: str | None = None, files: int = 60) -> list[Measurement]:
+    """Scan `files` minutes, then time the stages one by one."""
     with tempfile.TemporaryDirectory(prefix="spoofcheck-bench-") as name:
         folder = Path(name) / "recordings"
         folder.mkdir()
-        result = keep_json or Path(name) / "scan.json"
+        result = Path(name) / "scan.json"
         audio_s = write_minutes(folder, files)
         whole = run(scan_command([folder], model, "--json", str(result)))
         findings = json.loads(result.read_text(encoding="utf-8"))["findings"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import soundfile
 
-from bench.all import page
+from bench.all import RESULTS, STORE, Session, page, read_store
 from bench.measure import Measurement, run
 from bench.speech import human_pool, write_minutes
 
@@ -22,10 +21,14 @@ def test_ratio_above_one_is_better_than_asked() -> None:
 
 def test_page_marks_a_missed_target() -> None:
     rows = [Measurement("speed", 20.0, "x", 25.0, "at least", "60 files"), Measurement("wait", 0.4, "s", 0.5)]
-    text = page(rows, {"CPU": "one"}, None, datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    text = page({"scan": Session("2026-01-02 03:04 UTC", "m", {"CPU": "one"}, rows)})
     assert "| speed | 20.0 x | at least 25 x | 0.80 (missed) | 60 files |" in text
     assert "| wait | 0.40 s | at most 0.5 s | 1.25 |  |" in text
-    assert "2026-01-02 03:04 UTC" in text
+    assert "Measured 2026-01-02 03:04 UTC with the model `m` on: CPU one." in text
+
+
+def test_page_is_what_was_stored() -> None:
+    assert RESULTS.read_text(encoding="utf-8") == page(read_store(STORE))
 
 
 def test_run_sees_time_and_memory_of_the_process() -> None:
