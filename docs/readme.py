@@ -54,7 +54,7 @@ def terminal_capture(command: list[str]) -> str:
     def read(descriptor: int) -> bytes:
         data = os.read(descriptor, 4096)
         shown.extend(data)
-        return b""
+        return data
 
     os.environ.update(COLUMNS=str(COLUMNS), TERM="xterm-256color")
     pty.spawn(command, read)
@@ -81,8 +81,8 @@ def main() -> None:
     """Scan the examples, photograph the report, rewrite README.md."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.html"
-        spoofcheck = str(Path(sys.executable).with_name("spoofcheck"))
-        capture = terminal_capture([spoofcheck, "scan", "examples/recordings", "--report", str(report)])
+        command = [sys.executable, "-m", "spoofcheck", "scan", "examples/recordings", "--report", str(report)]
+        capture = terminal_capture(command)
         photograph(report)
     page = README.read_text(encoding="utf-8")
     page = with_part(page, "capture", f"```console\n$ spoofcheck scan examples/recordings\n{capture}\n```")
