@@ -66,9 +66,7 @@ def _parse_json(content: bytes | str, name: str) -> Any:
             f"{name}: not JSON, or cut short (line {error.lineno}, column {error.colno}: {error.msg})"
         ) from error
     except (RecursionError, ValueError) as error:  # absurdly nested, or a number of thousands of digits
-        raise UsageError(
-            f"{name}: not a spoofcheck result; give a file that `spoofcheck scan --json` wrote"
-        ) from error
+        raise UsageError(f"{name}: not a spoofcheck result; give a file that `spoofcheck scan --json` wrote") from error
 
 
 def _several_objects(text: str) -> bool:

@@ -65,13 +65,9 @@ class WindowResult(_Model):
 
     start_s: float = Field(ge=0, description="from the start of the recording")
     end_s: float = Field(ge=0, description="end of what the recording gives to this window")
-    speech_s: float | None = Field(
-        description="seconds of speech inside; null when voice activity was not measured"
-    )
+    speech_s: float | None = Field(description="seconds of speech inside; null when voice activity was not measured")
     raw_score: float | None = Field(description="spoof logit minus bona fide logit; null when not scored")
-    spoof_llr: float | None = Field(
-        description="natural-log LR, positive supports synthetic; null when not scored"
-    )
+    spoof_llr: float | None = Field(description="natural-log LR, positive supports synthetic; null when not scored")
     not_scored: str | None = Field(default=None, description="why the window has no score, e.g. 'no-speech'")
 
 
@@ -106,9 +102,7 @@ class MediaInfo(_Model):
     channels: int = Field(description="as stored")
     bit_depth: int | None = Field(description="bits per stored sample; null for lossy codecs")
     decoder: str = Field(description="'soundfile' or 'ffmpeg'")
-    pcm_sha256: str = Field(
-        description="SHA-256 of the decoded PCM, native rate, interleaved little-endian float32"
-    )
+    pcm_sha256: str = Field(description="SHA-256 of the decoded PCM, native rate, interleaved little-endian float32")
 
 
 class SourceMatch(_Model):
@@ -122,25 +116,19 @@ class Finding(_Model):
     """One exhibit (one channel of one recording), or one input that could not be scored."""
 
     path: OutsideText = Field(description="as named or found; bytes that are not UTF-8 as \\xNN")
-    channel: int | None = Field(
-        description="0-based channel; null for mono, for the mix, and for skipped inputs"
-    )
+    channel: int | None = Field(description="0-based channel; null for mono, for the mix, and for skipped inputs")
     sha256: str | None = Field(description="SHA-256 of the file; null when it could not be read")
     duration_s: float | None = Field(description="null for skipped inputs")
     speech_s: float | None = Field(description="by the voice activity detector; null for skipped inputs")
     verdict: Verdict = Field(description="what the decision rule says")
-    spoof_llr: float | None = Field(
-        description="pooled natural-log LR of the exhibit, bounded; null when not given"
-    )
+    spoof_llr: float | None = Field(description="pooled natural-log LR of the exhibit, bounded; null when not given")
     raw_score: float | None = Field(description="mean raw score of the scored windows; null when none was")
     reasons: tuple[Reason, ...] = Field(description="the first one decided the verdict")
     spans: tuple[Span, ...] = Field(default=(), description="stretches flagged together")
     windows: tuple[WindowResult, ...] = Field(default=(), description="every window, scored or not")
     sources: tuple[SourceMatch, ...] = Field(default=(), description="candidate generators, best first")
     media: MediaInfo | None = Field(default=None, description="identity of the file; null for skipped inputs")
-    quality: QualityInfo | None = Field(
-        default=None, description="condition of the channel; null for skipped inputs"
-    )
+    quality: QualityInfo | None = Field(default=None, description="condition of the channel; null for skipped inputs")
 
 
 class ToolInfo(_Model):

@@ -201,9 +201,7 @@ def _check(scores: ArrayLike, bonafide: ArrayLike) -> tuple[Floats, Booleans]:
     if broken.size:
         raise ValueError(f"score {int(broken[0])} is {values[broken[0]]}, not a finite number")
     if labels.all() or not labels.any():
-        raise ValueError(
-            f"both classes are needed: {int(labels.sum())} bona fide, {int((~labels).sum())} spoof"
-        )
+        raise ValueError(f"both classes are needed: {int(labels.sum())} bona fide, {int((~labels).sum())} spoof")
     return values, labels
 
 

@@ -34,9 +34,7 @@ def test_minimises_cllr() -> None:
     def cost(line: np.ndarray) -> float:
         return cllr(-(line[0] * scores + line[1]), ~spoof)
 
-    best = minimize(
-        cost, x0=np.array([0.5, 0.0]), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12}
-    )
+    best = minimize(cost, x0=np.array([0.5, 0.0]), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12})
     assert fit_logistic(scores, spoof) == pytest.approx(tuple(best.x), abs=1e-3)
 
 

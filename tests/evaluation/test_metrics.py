@@ -92,9 +92,9 @@ BRUTE: list[tuple[Callable[..., float], Callable[..., float]]] = [
     (metrics.cllr_min, brute_cllr_min),
 ]
 
-trials = st.lists(
-    st.tuples(st.integers(-12, 12).map(lambda i: i / 4), st.booleans()), min_size=2, max_size=40
-).filter(lambda pairs: len({label for _, label in pairs}) == 2)
+trials = st.lists(st.tuples(st.integers(-12, 12).map(lambda i: i / 4), st.booleans()), min_size=2, max_size=40).filter(
+    lambda pairs: len({label for _, label in pairs}) == 2
+)
 
 
 @pytest.mark.parametrize(("fast", "brute"), BRUTE)
