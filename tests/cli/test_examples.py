@@ -1,6 +1,6 @@
 """The shipped model on the example recordings, through the command line: what `make demo` shows.
 
-Scores are compared with `tests/golden/examples.tsv`, so that a dependency that shifts them is noticed. The truth about
+Scores are compared with `tests/assets/example-scores.tsv`, so that a dependency that shifts them is noticed. The truth about
 the recordings is in `examples/truth.tsv`; how often the model is right is measured in its card, not here.
 """
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.weights
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT / "examples" / "recordings"
-GOLDEN = ROOT / "tests" / "golden" / "examples.tsv"
+GOLDEN = ROOT / "tests" / "assets" / "example-scores.tsv"
 LLR_TOLERANCE = 0.02
 """Between kinds of CPU; between runs on one machine the difference is below 1e-4."""
 
