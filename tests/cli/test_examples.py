@@ -1,7 +1,7 @@
 """The shipped model on the example recordings, through the command line: what `make demo` shows.
 
-Scores are compared with `tests/assets/example-scores.tsv`, so that a dependency that shifts them is noticed. The truth about
-the recordings is in `examples/truth.tsv`; how often the model is right is measured in its card, not here.
+Scores are compared with `tests/assets/example-scores.tsv`, so that a dependency that shifts them is noticed. The truth
+about the recordings is in `examples/truth.tsv`; how often the model is right is measured in its card, not here.
 """
 
 from __future__ import annotations
