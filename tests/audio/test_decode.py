@@ -163,7 +163,7 @@ def test_one_damaged_frame_does_not_silence_the_rest(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a", noise(10 * 16_000), 16_000, format="FLAC")
     data = bytearray((tmp_path / "a").read_bytes())
     middle = len(data) // 2
-    data[middle : middle + 200] = os.urandom(200)
+    data[middle : middle + 200] = bytes(200)
     (tmp_path / "a").write_bytes(data)
     ours, notes = decoded(tmp_path / "a")
     assert len(ours) > 9.5 * 16_000

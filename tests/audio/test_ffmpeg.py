@@ -148,7 +148,7 @@ def test_more_complaints_than_a_pipe_holds(tmp_path: Path) -> None:
     """Every damaged packet is a line on standard error; unread, they would block ffmpeg for ever."""
     data = bytearray(long_mp3(tmp_path).read_bytes())
     for start in range(2_000, len(data) - 100, 150):
-        data[start : start + 20] = os.urandom(20)
+        data[start : start + 20] = bytes(20)
     damaged = tmp_path / "damaged.mp3"
     damaged.write_bytes(data)
     started = time.monotonic()
