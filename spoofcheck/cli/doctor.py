@@ -82,9 +82,9 @@ def _ffmpeg() -> str:
 def _vad() -> str:
     from importlib.metadata import version
 
-    from spoofcheck.audio.speech import speech_network
+    from silero_vad import load_silero_vad
 
-    speech_network()
+    load_silero_vad()
     return f"silero-vad {version('silero-vad')}"
 
 
