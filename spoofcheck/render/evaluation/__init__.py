@@ -1,0 +1,1 @@
+"""Evaluation documents for people: the terminal and the self-contained HTML report."""
