@@ -1,6 +1,7 @@
 """A model directory's `config.json`: architecture, window, calibration, decision rule, provenance.
 
-Keys under `front_end` and `back_end`, other than `kind`, are the constructor arguments of the named module.
+A directory holds a detector (`task` "detector": is it synthetic?) or a tracer (`task` "tracer": which system made it?).
+Keys under `front_end`, `back_end` and `head`, other than `kind`, are the constructor arguments of the named module.
 Importing this module does not import torch.
 """
 
@@ -10,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError, field_validator
 
 from spoofcheck.errors import ModelError
 from spoofcheck.schema import ValidationFigure
@@ -44,6 +45,7 @@ class XlsrConfig(_Config):
     position_kernel: PositiveInt = 128
     position_groups: PositiveInt = 16
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    output: Literal["last", "all-layers"] = "last"
 
 
 class WhisperEncoderConfig(_Config):
@@ -60,7 +62,28 @@ class WhisperEncoderConfig(_Config):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
-SingleFrontEndConfig = Annotated[SpectralStemConfig | XlsrConfig | WhisperEncoderConfig, Field(discriminator="kind")]
+class MelSpectrogramConfig(_Config):
+    """Arguments of `spoofcheck.nets.mel.MelSpectrogram`."""
+
+    kind: Literal["mel-spectrogram"] = "mel-spectrogram"
+    bands: PositiveInt = 128
+    fft_samples: PositiveInt = 1024
+    hop_samples: PositiveInt = 256
+
+
+class VoiceStatisticsConfig(_Config):
+    """Arguments of `spoofcheck.nets.statistics.VoiceStatistics`; it always gives 34 channels and one frame."""
+
+    kind: Literal["voice-statistics"] = "voice-statistics"
+    fft_samples: PositiveInt = 2048
+    hop_samples: PositiveInt = 512
+    pitch_low_hz: float = Field(default=65.0, gt=0)
+    pitch_high_hz: float = Field(default=500.0, gt=0, lt=8_000)
+
+
+SingleFrontEndConfig = Annotated[
+    SpectralStemConfig | XlsrConfig | WhisperEncoderConfig | MelSpectrogramConfig, Field(discriminator="kind")
+]
 
 
 class ConcatConfig(_Config):
@@ -70,8 +93,17 @@ class ConcatConfig(_Config):
     parts: tuple[SingleFrontEndConfig, ...] = Field(min_length=2)
     project_to: PositiveInt | None = None
 
+    @field_validator("parts")
+    @classmethod
+    def _frames_are_moments(cls, parts: tuple[SingleFrontEndConfig, ...]) -> tuple[SingleFrontEndConfig, ...]:
+        if any(isinstance(part, XlsrConfig) and part.output != "last" for part in parts):
+            raise ValueError("an xlsr part must have output 'last': the frames of all layers follow one another")
+        return parts
 
-AnyFrontEndConfig = SpectralStemConfig | XlsrConfig | WhisperEncoderConfig | ConcatConfig
+
+AnyFrontEndConfig = (
+    SpectralStemConfig | XlsrConfig | WhisperEncoderConfig | MelSpectrogramConfig | VoiceStatisticsConfig | ConcatConfig
+)
 FrontEndConfig = Annotated[AnyFrontEndConfig, Field(discriminator="kind")]
 
 
@@ -98,8 +130,65 @@ class Nes2NetLaConfig(_Nes2NetConfig):
     attention_dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
-AnyBackEndConfig = Nes2NetLaConfig | Nes2NetXConfig
+class AasistConfig(_Config):
+    """Arguments of `spoofcheck.nets.aasist.Aasist`; the defaults are the published XLS-R + AASIST's geometry."""
+
+    kind: Literal["aasist"] = "aasist"
+    channels: PositiveInt = 1024
+    width: int = Field(default=128, ge=6)
+    filters: tuple[PositiveInt, ...] = Field(default=(32, 32, 64, 64, 64, 64), min_length=1)
+    graph_channels: PositiveInt = 64
+    stack_channels: PositiveInt = 32
+    keep_share: float = Field(default=0.5, gt=0, le=1)
+    graph_temperature: float = Field(default=2.0, gt=0)
+    stack_temperature: float = Field(default=100.0, gt=0)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    readout_dropout: float = Field(default=0.5, ge=0, lt=1)
+
+
+class MelCnnConfig(_Config):
+    """Arguments of `spoofcheck.nets.melcnn.MelCnn`."""
+
+    kind: Literal["mel-cnn"] = "mel-cnn"
+    channels: PositiveInt = 128
+    widths: tuple[PositiveInt, ...] = Field(default=(32, 64, 128, 256), min_length=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+
+
+class BoostedTreesConfig(_Config):
+    """Arguments of `spoofcheck.nets.trees.BoostedTrees`: the shapes of its buffers."""
+
+    kind: Literal["boosted-trees"] = "boosted-trees"
+    channels: PositiveInt = 34
+    trees: int = Field(ge=1, le=10_000)
+    nodes: int = Field(ge=1, le=65_535)
+
+
+AnyBackEndConfig = Nes2NetLaConfig | Nes2NetXConfig | AasistConfig | MelCnnConfig | BoostedTreesConfig
 BackEndConfig = Annotated[AnyBackEndConfig, Field(discriminator="kind")]
+
+
+class LayerAttentionConfig(_Config):
+    """Arguments of `spoofcheck.nets.tracer.LayerAttention`; the defaults are the published tracer's geometry."""
+
+    kind: Literal["layer-attention"] = "layer-attention"
+    channels: PositiveInt = 1024
+    heads: PositiveInt = 4
+    hidden: PositiveInt = 128
+
+
+class PooledEmbeddingConfig(_Config):
+    """Arguments of `spoofcheck.nets.tracer.PooledEmbedding`."""
+
+    kind: Literal["pooled-embedding"] = "pooled-embedding"
+    channels: PositiveInt = 1024
+    bottleneck: PositiveInt = 128
+    embedding: PositiveInt = 128
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+
+
+AnyHeadConfig = LayerAttentionConfig | PooledEmbeddingConfig
+HeadConfig = Annotated[AnyHeadConfig, Field(discriminator="kind")]
 
 
 class CropConfig(_Config):
@@ -153,43 +242,129 @@ class ValidatedConfig(_Config):
     max_clipping_share: float = Field(ge=0, le=1)
 
 
-class ModelConfig(_Config):
-    """The whole of `config.json`."""
+class _AnyModel(_Config):
+    """What detectors and tracers share."""
 
     format_version: Literal[1] = 1
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
-    task: Literal["detector"] = "detector"
     front_end: FrontEndConfig
-    back_end: BackEndConfig
     sample_rate_hz: Literal[16_000] = 16_000
     window_samples: PositiveInt = 64_000
     crop: CropConfig = CropConfig()
+    licence: str
+    training_data: str
+    limitations: tuple[str, ...] = ()
+
+    def _described(self, rest: str) -> str:
+        parts = self.front_end.parts if isinstance(self.front_end, ConcatConfig) else (self.front_end,)
+        return f"{' + '.join(_front_end_words(part) for part in parts)} -> {rest}"
+
+
+class ModelConfig(_AnyModel):
+    """The whole of a detector's `config.json`."""
+
+    task: Literal["detector"] = "detector"
+    back_end: BackEndConfig
     label_order: tuple[Literal["spoof"], Literal["bonafide"]] = ("spoof", "bonafide")
     calibration: CalibrationConfig
     decision: DecisionConfig
     validated: ValidatedConfig
-    licence: str
-    training_data: str
-    limitations: tuple[str, ...] = ()
     validation: tuple[ValidationFigure, ...] = ()
 
     @property
     def architecture(self) -> str:
         """Front-end and back-end in a few words, for reports."""
-        parts = self.front_end.parts if isinstance(self.front_end, ConcatConfig) else (self.front_end,)
-        front_end = " + ".join(part.kind for part in parts)
-        return f"{front_end} -> {self.back_end.kind}, {self.back_end.channels} channels"
+        return self._described(f"{self.back_end.kind}, {self.back_end.channels} channels")
+
+
+class OpenSetConfig(_Config):
+    """When a tracer says that none of its classes made a clip: its largest softmax is below the threshold."""
+
+    method: Literal["max-softmax"] = "max-softmax"
+    threshold: float = Field(ge=0, le=1)
+    data: str = Field(description="what the threshold was chosen on")
+
+
+class TracingFigure(_Config):
+    """What a tracer was measured to do on one set of trials; null where the trials cannot say it."""
+
+    dataset: str
+    seen_trials: int = Field(ge=0)
+    unseen_trials: int = Field(ge=0)
+    accuracy: float | None = Field(default=None, ge=0, le=1)
+    macro_f1_seen: float | None = Field(default=None, ge=0, le=1)
+    unseen_precision: float | None = Field(default=None, ge=0, le=1)
+    unseen_recall: float | None = Field(default=None, ge=0, le=1)
+    auroc: float | None = Field(default=None, ge=0, le=1)
+    fpr95: float | None = Field(default=None, ge=0, le=1)
+    oscr: float | None = Field(default=None, ge=0, le=1)
+
+
+ClassName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+UNSEEN = "unseen"
+"""What a clip is called that no class of a tracer made; no class may have this name."""
+
+
+class TracerConfig(_AnyModel):
+    """The whole of a tracer's `config.json`."""
+
+    task: Literal["tracer"] = "tracer"
+    head: HeadConfig
+    classes: tuple[ClassName, ...] = Field(min_length=2, description="in the order of the logits")
+    open_set: OpenSetConfig
+    validation: tuple[TracingFigure, ...] = ()
+
+    @field_validator("classes")
+    @classmethod
+    def _tells_classes_apart(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        repeated = [name for i, name in enumerate(classes) if name in classes[:i]]
+        if repeated:
+            raise ValueError(f"the class {repeated[0]!r} occurs twice")
+        if UNSEEN in classes:
+            raise ValueError(f"{UNSEEN!r} is what the open-set rule answers; a class needs another name")
+        return classes
+
+    @property
+    def architecture(self) -> str:
+        """Front-end and head in a few words, for reports."""
+        return self._described(f"{self.head.kind}, {self.head.channels} channels, {len(self.classes)} classes")
+
+
+AnyModelConfig = ModelConfig | TracerConfig
+
+
+def _front_end_words(config: AnyFrontEndConfig) -> str:
+    return "xlsr (all layers)" if isinstance(config, XlsrConfig) and config.output == "all-layers" else config.kind
 
 
 def read_config(directory: Path) -> ModelConfig:
-    """The configuration of a model directory.
+    """The configuration of a detector's directory.
 
     Raises:
-        ModelError: no such directory or file, not JSON, or a key that is missing, unknown or out of range
-        (named).
+        ModelError: no such directory or file, not JSON, a key that is missing, unknown or out of range (named), or a
+        tracer's directory.
     """
     return parse_config(read_model_file(directory, CONFIG_FILE), directory / CONFIG_FILE)
+
+
+def read_tracer_config(directory: Path) -> TracerConfig:
+    """The configuration of a tracer's directory.
+
+    Raises:
+        ModelError: as `read_config`; also a detector's directory.
+    """
+    return parse_tracer_config(read_model_file(directory, CONFIG_FILE), directory / CONFIG_FILE)
+
+
+def read_any_config(directory: Path) -> AnyModelConfig:
+    """The configuration of a model directory of either task.
+
+    Raises:
+        ModelError: as `read_config`, or a task that is neither "detector" nor "tracer".
+    """
+    return parse_any_config(read_model_file(directory, CONFIG_FILE), directory / CONFIG_FILE)
 
 
 def read_model_file(directory: Path, name: str) -> bytes:
@@ -207,11 +382,34 @@ def read_model_file(directory: Path, name: str) -> bytes:
 
 
 def parse_config(data: bytes, source: Path) -> ModelConfig:
-    """Check the bytes of a `config.json`; `source` is named in errors."""
+    """Check the bytes of a detector's `config.json`; `source` is named in errors."""
+    config = parse_any_config(data, source)
+    if isinstance(config, TracerConfig):
+        raise ModelError(f"{source}: describes a tracer, not a detector; a tracer is given with --tracer")
+    return config
+
+
+def parse_tracer_config(data: bytes, source: Path) -> TracerConfig:
+    """Check the bytes of a tracer's `config.json`; `source` is named in errors."""
+    config = parse_any_config(data, source)
+    if isinstance(config, ModelConfig):
+        raise ModelError(f"{source}: describes a detector, not a tracer; only a tracer can be given with --tracer")
+    return config
+
+
+def parse_any_config(data: bytes, source: Path) -> AnyModelConfig:
+    """Check the bytes of a `config.json` of either task; `source` is named in errors."""
     try:
-        return ModelConfig.model_validate_json(data)
+        task = _Task.model_validate_json(data).task
+        return (TracerConfig if task == "tracer" else ModelConfig).model_validate_json(data)
     except ValidationError as error:
         raise ModelError(f"{source}: {_describe(error)}") from error
+
+
+class _Task(BaseModel):
+    """The one key that says how to read the others; an older `config.json` without it is a detector's."""
+
+    task: Literal["detector", "tracer"] = "detector"
 
 
 def _describe(error: ValidationError) -> str:
@@ -224,6 +422,6 @@ def _describe(error: ValidationError) -> str:
     return f"key '{key}': {first['msg']}{more}"
 
 
-def config_json(config: ModelConfig) -> str:
+def config_json(config: AnyModelConfig) -> str:
     """The text of `config.json`: indented, every key spelt out, one final newline."""
     return json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
