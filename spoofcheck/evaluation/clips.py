@@ -25,6 +25,9 @@ class Clip:
         repo: where the clip comes from: a repository or a data set.
         corpus: the data set behind it, where that is another.
         sha1: of the file, where the source says so.
+        sample_rate_hz: of the file.
+        bandwidth_hz: highest frequency of its mean spectrum within 70 dB of the strongest.
+        note: anything else, one line; of a copy: which clip it was made from.
     """
 
     name: str
@@ -40,6 +43,9 @@ class Clip:
     licence: str = UNKNOWN
     duration_s: float | None = None
     sha1: str | None = None
+    sample_rate_hz: int | None = None
+    bandwidth_hz: float | None = None
+    note: str = UNKNOWN
 
     @property
     def is_spoof(self) -> bool:
