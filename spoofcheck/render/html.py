@@ -1,7 +1,6 @@
 """The evidence report: one self-contained HTML page, from the templates in `reports/templates/`.
 
 This module works out what the page shows; how it looks and what it says around the figures is in the templates.
-Every string a template prints passes `printable` and is then escaped, whether or not the template thinks of it.
 """
 
 from __future__ import annotations
@@ -11,30 +10,24 @@ import math
 import shlex
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
 from spoofcheck.render import json as json_renderer
 from spoofcheck.render import measures, wording
 from spoofcheck.render.paths import common_folder, relative_names
+from spoofcheck.render.templating import environment
 from spoofcheck.render.text import (
     MISSING,
     channel_label,
-    count,
     format_bytes,
     format_llr,
-    format_percent,
     format_span,
     format_time,
-    printable,
 )
 from spoofcheck.render.timeline import Bar, Level, bars, strip, ticks
 from spoofcheck.render.verbal import SCALE
-from spoofcheck.resources import templates_dir
 from spoofcheck.schema import Finding, ScanDocument, Span, Verdict, WindowResult
 
 _MINUS = "\N{MINUS SIGN}"
@@ -45,7 +38,6 @@ _SEPARATE_BARS = 120
 _CHART_BARS = 600
 _STRIP_CELLS = 120
 _STRONGEST = 3
-_HASH_GROUP = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,34 +149,17 @@ def report_id(document_sha256: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(templates_dir()),
-        autoescape=True,  # select_autoescape() would leave *.html.j2 unescaped
-        undefined=StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": count,
-        "date": _date,
-        "hash": _hash,
+    made = environment()
+    made.filters |= {
         "level": lambda dbfs: f"{dbfs:.1f}".replace("-", _MINUS),
         "llr": _llr,
-        "percent": format_percent,
         "size": format_bytes,
         "span": _range,
         "time": format_time,
         "verdict": lambda verdict: wording.VERDICT_WORDS[verdict],
     }
-    environment.globals["inf"] = math.inf
-    return environment
-
-
-def _visible(value: Any) -> Any:
-    if value is None:
-        raise TypeError("a report template printed a missing value")
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    made.globals["inf"] = math.inf
+    return made
 
 
 def _llr(llr: float | None, bound: float | None = None) -> str:
@@ -193,24 +168,6 @@ def _llr(llr: float | None, bound: float | None = None) -> str:
 
 def _range(stretch: Span | WindowResult) -> str:
     return format_span(stretch.start_s, stretch.end_s).replace("-", _EN_DASH)
-
-
-def _date(text: str) -> str:
-    """An ISO 8601 time as `2026-11-21 09:14:03 UTC`; anything else as it is."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return text or "not recorded"
-    if moment.tzinfo is None:
-        return f"{moment:%Y-%m-%d %H:%M:%S}"
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _hash(digest: str | None) -> Markup:
-    """A digest that may be broken over lines every few digits, and is copied without the breaks."""
-    text = printable(digest or "not recorded")
-    groups = (text[i : i + _HASH_GROUP] for i in range(0, len(text), _HASH_GROUP))
-    return Markup("<code class=hash>") + Markup("<wbr>").join(groups) + Markup("</code>")
 
 
 def _exhibit(number: int, finding: Finding, name: str, document: ScanDocument) -> Exhibit:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from jinja2 import UndefinedError
 
-from spoofcheck.render import Format, html, render
+from spoofcheck.render import Format, html, render, templating
 from spoofcheck.resources import templates_dir
 from spoofcheck.schema import ScanDocument, Verdict
 from tests.support.documents import (
@@ -286,9 +286,9 @@ def test_options_and_gaps_are_spelled_out() -> None:
 
 
 def test_a_time_without_a_zone_or_shape_is_left_as_it_is() -> None:
-    assert html._date("2026-11-21T09:14:03+02:00") == "2026-11-21 07:14:03 UTC"
-    assert html._date("2026-11-21T09:14:03") == "2026-11-21 09:14:03"
-    assert html._date("yesterday") == "yesterday"
+    assert templating.format_date("2026-11-21T09:14:03+02:00") == "2026-11-21 07:14:03 UTC"
+    assert templating.format_date("2026-11-21T09:14:03") == "2026-11-21 09:14:03"
+    assert templating.format_date("yesterday") == "yesterday"
 
 
 def test_five_hundred_exhibits_are_quick_and_light() -> None:
