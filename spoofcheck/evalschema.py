@@ -6,13 +6,13 @@ LLRs. Definitions: the ASVspoof 5 evaluation plan (track 1), or the MultiAPI pap
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from spoofcheck.schema import ModelInfo, OutsideText, ToolInfo
 
-EVALUATION_VERSION = "1.0"
+EVALUATION_VERSION: Final = "1.0"
 
 MetricSet = Literal["asvspoof5", "multiapi"]
 

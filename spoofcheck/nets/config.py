@@ -8,10 +8,20 @@ Importing this module does not import torch.
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from spoofcheck.errors import ModelError
 from spoofcheck.schema import ValidationFigure
@@ -303,8 +313,13 @@ class TracingFigure(_Config):
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
+SystemPattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
 UNSEEN = "unseen"
-"""What a clip is called that no class of a tracer made; no class may have this name."""
+"""What a clip is called in an evaluation that no class of a tracer made; no class may have this name."""
+
+UNKNOWN_SOURCE = "unknown"
+"""What a scan says of an exhibit that the open-set rule gives to no class; no class may have this name."""
 
 
 class TracerConfig(_AnyModel):
@@ -313,6 +328,9 @@ class TracerConfig(_AnyModel):
     task: Literal["tracer"] = "tracer"
     head: HeadConfig
     classes: tuple[ClassName, ...] = Field(min_length=2, description="in the order of the logits")
+    systems: dict[ClassName, Annotated[tuple[SystemPattern, ...], Field(min_length=1)]] = Field(
+        default={}, description="glob patterns of the systems a class stands for, beside the one of its own name"
+    )
     open_set: OpenSetConfig
     validation: tuple[TracingFigure, ...] = ()
 
@@ -322,9 +340,29 @@ class TracerConfig(_AnyModel):
         repeated = [name for i, name in enumerate(classes) if name in classes[:i]]
         if repeated:
             raise ValueError(f"the class {repeated[0]!r} occurs twice")
-        if UNSEEN in classes:
-            raise ValueError(f"{UNSEEN!r} is what the open-set rule answers; a class needs another name")
+        taken = [name for name in classes if name in (UNSEEN, UNKNOWN_SOURCE)]
+        if taken:
+            raise ValueError(f"{taken[0]!r} is what the open-set rule answers; a class needs another name")
         return classes
+
+    @model_validator(mode="after")
+    def _systems_are_of_classes(self) -> Self:
+        strangers = sorted(self.systems.keys() - set(self.classes))
+        if strangers:
+            raise ValueError(f"'systems' names {strangers[0]!r}, which is not among the classes")
+        return self
+
+    def class_of(self, system: str) -> str | None:
+        """The class that stands for a system: the one of its name, else the first with a fitting pattern, else None.
+
+        Patterns are `fnmatch`'s and mind upper and lower case: `"piper*"` fits `"piper-1.2"`.
+        """
+        if system in self.classes:
+            return system
+        fitting = (
+            name for name in self.classes if any(fnmatchcase(system, glob) for glob in self.systems.get(name, ()))
+        )
+        return next(fitting, None)
 
     @property
     def architecture(self) -> str:
