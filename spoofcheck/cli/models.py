@@ -17,19 +17,20 @@ def list_() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from spoofcheck.nets.config import read_config
+    from spoofcheck.nets.config import read_any_config
     from spoofcheck.nets.index import list_models, read_index
     from spoofcheck.resources import models_dir
 
     index = read_index()
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("model", "version", "architecture", "size", "licence", ""):
+    for heading in ("model", "task", "version", "architecture", "size", "licence", ""):
         table.add_column(heading, justify="right" if heading == "size" else "left")
     for name in list_models():
-        config = read_config(models_dir() / name)
+        config = read_any_config(models_dir() / name)
         size_bytes = sum(entry.size_bytes for entry in index.models[name].files.values())
         table.add_row(
             name,
+            config.task,
             config.version,
             config.architecture,
             f"{size_bytes / 1e6:.1f} MB",

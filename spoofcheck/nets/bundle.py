@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -14,16 +16,36 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from spoofcheck.errors import ModelError
-from spoofcheck.nets.config import CONFIG_FILE, ModelConfig, config_json, parse_config, read_model_file
+from spoofcheck.nets.config import (
+    CONFIG_FILE,
+    AnyModelConfig,
+    ModelConfig,
+    TracerConfig,
+    config_json,
+    parse_config,
+    parse_tracer_config,
+    read_model_file,
+)
 from spoofcheck.nets.detector import Detector, build_detector
 from spoofcheck.nets.index import CARD_FILE, WEIGHTS_FILE, shipped_entry
+from spoofcheck.nets.tracer import Tracer, build_tracer
+from spoofcheck.nets.trees import BoostedTrees
 
 _LISTED_KEYS = 5
+_Network = TypeVar("_Network", bound=nn.Module)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    config: bytes
+    weights: bytes
+    config_sha256: str
+    weights_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A loaded model: the network is in eval mode, on the CPU, in float32."""
+    """A loaded detector: the network is in eval mode, on the CPU, in float32."""
 
     config: ModelConfig
     network: Detector
@@ -32,8 +54,19 @@ class Bundle:
     directory: Path
 
 
+@dataclass(frozen=True, slots=True)
+class TracerBundle:
+    """A loaded tracer: the network is in eval mode, on the CPU, in float32."""
+
+    config: TracerConfig
+    network: Tracer
+    weights_sha256: str
+    config_sha256: str
+    directory: Path
+
+
 def load_bundle(directory: Path, *, expected_sha256: str | None = None) -> Bundle:
-    """Load a model directory: hash check, safetensors, strict keys and shapes, `.eval()`.
+    """Load a detector's directory: hash check, safetensors, strict keys and shapes, `.eval()`.
 
     The bytes that are hashed are the bytes that are loaded. A shipped model is checked against
     `models/index.json`, weights and configuration both.
@@ -43,35 +76,37 @@ def load_bundle(directory: Path, *, expected_sha256: str | None = None) -> Bundl
         expected_sha256: SHA-256 of `model.safetensors` to insist on.
 
     Raises:
-        ModelError: directory or file missing, configuration damaged (the key is named), another hash, weights
-        that
-            are no safetensors file or not finite, keys missing or left over (listed), other shapes.
+        ModelError: directory or file missing, configuration damaged (the key is named) or a tracer's, another hash,
+        weights that are no safetensors file, not finite or not evaluable, keys missing or left over (listed), other
+        shapes.
     """
-    config_bytes = read_model_file(directory, CONFIG_FILE)
-    weights_bytes = read_model_file(directory, WEIGHTS_FILE)
-    config_sha256 = hashlib.sha256(config_bytes).hexdigest()
-    weights_sha256 = hashlib.sha256(weights_bytes).hexdigest()
-    _check_hash(directory / WEIGHTS_FILE, weights_sha256, expected_sha256)
-    shipped = shipped_entry(directory)
-    if shipped is not None:
-        for name, actual in ((CONFIG_FILE, config_sha256), (WEIGHTS_FILE, weights_sha256)):
-            if name not in shipped.files:
-                raise ModelError(f"{directory / name}: no hash in the model index")
-            _check_hash(directory / name, actual, shipped.files[name].sha256)
-    config = parse_config(config_bytes, directory / CONFIG_FILE)
-    network = _build(config, directory / CONFIG_FILE)
-    _load_weights(network, weights_bytes, directory / WEIGHTS_FILE)
-    network.eval().requires_grad_(False)
-    return Bundle(config, network, weights_sha256, config_sha256, directory)
+    files = _read_files(directory, expected_sha256)
+    config = parse_config(files.config, directory / CONFIG_FILE)
+    network = _built(lambda: build_detector(config.front_end, config.back_end), directory / CONFIG_FILE)
+    _load_weights(network, files.weights, directory / WEIGHTS_FILE)
+    return Bundle(config, network, files.weights_sha256, files.config_sha256, directory)
 
 
-def save_bundle(directory: Path, config: ModelConfig, network: nn.Module, card_markdown: str) -> None:
+def load_tracer(directory: Path, expected_sha256: str | None = None) -> TracerBundle:
+    """Load a tracer's directory; see `load_bundle`.
+
+    Raises:
+        ModelError: as `load_bundle`; also a detector's directory.
+    """
+    files = _read_files(directory, expected_sha256)
+    config = parse_tracer_config(files.config, directory / CONFIG_FILE)
+    network = _built(lambda: build_tracer(config.front_end, config.head, len(config.classes)), directory / CONFIG_FILE)
+    _load_weights(network, files.weights, directory / WEIGHTS_FILE)
+    return TracerBundle(config, network, files.weights_sha256, files.config_sha256, directory)
+
+
+def save_bundle(directory: Path, config: AnyModelConfig, network: nn.Module, card_markdown: str) -> None:
     """Write a model directory; the three files are complete beside it before any of them takes its place.
 
     Args:
         directory: made when missing; other files in it stay.
-        config: what the network was built from.
-        network: any device and dtype; stored as float32 (integer buffers as they are).
+        config: what the network was built from, a detector's or a tracer's.
+        network: any device and dtype; stored as float32 (integer and boolean buffers as they are).
         card_markdown: the model card.
 
     Raises:
@@ -79,7 +114,9 @@ def save_bundle(directory: Path, config: ModelConfig, network: nn.Module, card_m
     """
     with torch.no_grad():
         state = {name: _storable(value) for name, value in network.state_dict().items()}
-    _check_state(_build(config, directory / CONFIG_FILE), state, directory / WEIGHTS_FILE)
+    fresh = _built(lambda: _build(config), directory / CONFIG_FILE)
+    _check_state(fresh, state, directory / WEIGHTS_FILE)
+    _check_trees(network, directory / WEIGHTS_FILE)
     contents = {
         WEIGHTS_FILE: save(state),
         CONFIG_FILE: config_json(config).encode(),
@@ -96,6 +133,20 @@ def save_bundle(directory: Path, config: ModelConfig, network: nn.Module, card_m
         shutil.rmtree(beside)
 
 
+def _read_files(directory: Path, expected_sha256: str | None) -> _Files:
+    config = read_model_file(directory, CONFIG_FILE)
+    weights = read_model_file(directory, WEIGHTS_FILE)
+    files = _Files(config, weights, hashlib.sha256(config).hexdigest(), hashlib.sha256(weights).hexdigest())
+    _check_hash(directory / WEIGHTS_FILE, files.weights_sha256, expected_sha256)
+    shipped = shipped_entry(directory)
+    if shipped is not None:
+        for name, actual in ((CONFIG_FILE, files.config_sha256), (WEIGHTS_FILE, files.weights_sha256)):
+            if name not in shipped.files:
+                raise ModelError(f"{directory / name}: no hash in the model index")
+            _check_hash(directory / name, actual, shipped.files[name].sha256)
+    return files
+
+
 def _storable(value: Tensor) -> Tensor:
     return (value.float() if value.is_floating_point() else value).cpu().contiguous()
 
@@ -105,10 +156,16 @@ def _check_hash(path: Path, actual: str, expected: str | None) -> None:
         raise ModelError(f"{path}: SHA-256 is {actual}, expected {expected}: damaged or not the same model")
 
 
-def _build(config: ModelConfig, source: Path) -> Detector:
+def _build(config: AnyModelConfig) -> nn.Module:
+    if isinstance(config, TracerConfig):
+        return build_tracer(config.front_end, config.head, len(config.classes))
+    return build_detector(config.front_end, config.back_end)
+
+
+def _built(build: Callable[[], _Network], source: Path) -> _Network:
     try:
         with torch.random.fork_rng(devices=()):
-            return build_detector(config.front_end, config.back_end)
+            return build()
     except ValueError as error:
         raise ModelError(f"{source}: {error}") from error
 
@@ -120,6 +177,17 @@ def _load_weights(network: nn.Module, data: bytes, source: Path) -> None:
         raise ModelError(f"{source}: not a safetensors file ({error})") from error
     _check_state(network, state, source)
     network.load_state_dict(state, strict=True)
+    _check_trees(network, source)
+    network.eval().requires_grad_(False)
+
+
+def _check_trees(network: nn.Module, source: Path) -> None:
+    for module in network.modules():
+        if isinstance(module, BoostedTrees):
+            try:
+                module.check()
+            except ValueError as error:
+                raise ModelError(f"{source}: {error}") from error
 
 
 def _check_state(network: nn.Module, state: dict[str, Tensor], source: Path) -> None:

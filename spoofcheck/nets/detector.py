@@ -6,9 +6,20 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from spoofcheck.nets.config import AnyBackEndConfig, AnyFrontEndConfig, Nes2NetLaConfig
+from spoofcheck.nets.aasist import Aasist
+from spoofcheck.nets.config import (
+    AasistConfig,
+    AnyBackEndConfig,
+    AnyFrontEndConfig,
+    BoostedTreesConfig,
+    MelCnnConfig,
+    Nes2NetLaConfig,
+    VoiceStatisticsConfig,
+)
 from spoofcheck.nets.frontends import build_front_end
+from spoofcheck.nets.melcnn import MelCnn
 from spoofcheck.nets.nes2net import Nes2Net
+from spoofcheck.nets.trees import BoostedTrees
 
 
 class Detector(nn.Module):
@@ -28,8 +39,11 @@ def build_detector(front_end: AnyFrontEndConfig, back_end: AnyBackEndConfig) -> 
     """The detector two configurations describe, with fresh weights, in training mode.
 
     Raises:
-        ValueError: when the arguments contradict each other or the channel counts differ.
+        ValueError: when the arguments contradict each other, the channel counts differ, or boosted trees are to judge
+        anything but voice statistics.
     """
+    if isinstance(back_end, BoostedTreesConfig) and not isinstance(front_end, VoiceStatisticsConfig):
+        raise ValueError(f"boosted-trees judge one row of voice-statistics, not the frames of {front_end.kind}")
     features = build_front_end(front_end)
     if features.out_channels != back_end.channels:
         raise ValueError(
@@ -38,7 +52,17 @@ def build_detector(front_end: AnyFrontEndConfig, back_end: AnyBackEndConfig) -> 
     return Detector(features, build_back_end(back_end))
 
 
-def build_back_end(config: AnyBackEndConfig) -> Nes2Net:
-    """The back-end a configuration describes, with fresh weights."""
+def build_back_end(config: AnyBackEndConfig) -> nn.Module:
+    """The back-end a configuration describes, with fresh weights; boosted trees are empty and answer zero.
+
+    Raises:
+        ValueError: when the arguments contradict each other.
+    """
     arguments = config.model_dump(exclude={"kind"})
+    if isinstance(config, AasistConfig):
+        return Aasist(**arguments)
+    if isinstance(config, MelCnnConfig):
+        return MelCnn(**arguments)
+    if isinstance(config, BoostedTreesConfig):
+        return BoostedTrees(**arguments)
     return Nes2Net(**arguments, local_attention=isinstance(config, Nes2NetLaConfig))

@@ -9,7 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spoofcheck.nets.config import AnyFrontEndConfig, ConcatConfig, SpectralStemConfig, XlsrConfig
+from spoofcheck.nets.config import (
+    AnyFrontEndConfig,
+    ConcatConfig,
+    MelSpectrogramConfig,
+    SpectralStemConfig,
+    VoiceStatisticsConfig,
+    XlsrConfig,
+)
+from spoofcheck.nets.mel import MelSpectrogram
+from spoofcheck.nets.statistics import VoiceStatistics
 from spoofcheck.nets.stem import SpectralStem
 
 _TRIM_FRAMES = 2
@@ -29,6 +38,10 @@ def build_front_end(config: AnyFrontEndConfig) -> nn.Module:
     arguments = config.model_dump(exclude={"kind"})
     if isinstance(config, SpectralStemConfig):
         return SpectralStem(**arguments)
+    if isinstance(config, MelSpectrogramConfig):
+        return MelSpectrogram(**arguments)
+    if isinstance(config, VoiceStatisticsConfig):
+        return VoiceStatistics(**arguments)
     # transformers is slow to import, and the shipped model does without it.
     if isinstance(config, XlsrConfig):
         from spoofcheck.nets.xlsr import Xlsr

@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spoofcheck.errors import ModelError, SpoofcheckError
-from spoofcheck.nets.config import CONFIG_FILE, read_config
+from spoofcheck.nets.config import CONFIG_FILE, read_any_config
 from spoofcheck.nets.hub import PREFIX, fetch_model
 from spoofcheck.resources import models_dir
 
@@ -159,20 +159,20 @@ def verify_model(name: str) -> list[str]:
 
 
 def write_index(directory: Path, default: str | None = None) -> ModelIndex:
-    """Write `index.json` for every model directory (one with a `config.json`) below `directory`.
+    """Write `index.json` for every model directory (one with a `config.json`) below `directory`, whatever its task.
 
     Args:
         directory: the folder that holds the model directories.
-        default: name of the default model; None keeps the present one, or takes the first by name.
+        default: name of the default model, a detector; None keeps the present one, or takes the first detector by name.
 
     Raises:
-        ModelError: a model lacks a file or has a damaged configuration, its name differs from its folder's,
-        or there
-            is none.
+        ModelError: a model lacks a file or has a damaged configuration, its name differs from its folder's, the default
+        is no detector, or there is none.
     """
     models: dict[str, ModelEntry] = {}
+    detectors: list[str] = []
     for folder in sorted(path.parent for path in directory.glob(f"*/{CONFIG_FILE}")):
-        config = read_config(folder)
+        config = read_any_config(folder)
         if config.name != folder.name or not _is_plain_name(folder.name):
             raise ModelError(f"{folder}: the configuration names the model {config.name!r}")
         missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
@@ -183,13 +183,17 @@ def write_index(directory: Path, default: str | None = None) -> ModelIndex:
             for name in MODEL_FILES
         }
         models[folder.name] = ModelEntry(version=config.version, files=files)
+        if config.task == "detector":
+            detectors.append(folder.name)
     if not models:
         raise ModelError(f"{directory}: no model directories")
     if default is None:
         default = _present_default(directory)
     if default is not None and default not in models:
         raise ModelError(f"{directory}: the default model {default!r} is not there")
-    index = ModelIndex(default=default or min(models), models=models)
+    if not detectors or (default is not None and default not in detectors):
+        raise ModelError(f"{directory}: the default model must be a detector{f', not {default!r}' if default else ''}")
+    index = ModelIndex(default=default or min(detectors), models=models)
     beside = directory / f".{INDEX_FILE}.new"
     beside.write_text(index.model_dump_json(indent=2) + "\n", encoding="utf-8")
     beside.replace(directory / INDEX_FILE)

@@ -80,6 +80,10 @@ class SpectralStem(nn.Module):
         maps = self.cnn(spectrum.contiguous(memory_format=torch.channels_last))
         return cast(Tensor, maps.flatten(1, 2))
 
+    def stages(self) -> list[nn.Module]:
+        """The convolutions, from the input upwards."""
+        return [layer for layer in self.cnn if isinstance(layer, nn.Conv2d)]
+
 
 def peak_normalise(waveform: Tensor) -> Tensor:
     """Divide each waveform by its largest magnitude; silence stays silence.

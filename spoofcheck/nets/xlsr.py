@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
@@ -19,6 +20,9 @@ class Xlsr(nn.Module):
     normalisation, as the published detectors feed it. Fresh weights; nothing is downloaded, nothing is
     masked.
 
+    With all layers, `[B, hidden_size, layers * T]`: the first layer's frames, then the second's, and so on, each
+    layer's output as it is. The normalisation after the last layer is left out then, and has no weights.
+
     Args:
         hidden_size: width of the transformer, and output channels.
         layers: transformer layers.
@@ -28,6 +32,7 @@ class Xlsr(nn.Module):
         position_kernel: taps of the convolutional position embedding.
         position_groups: its groups.
         dropout: on projection, hidden states and attention, in training.
+        output: `"last"` layer, or `"all-layers"` one after the other in time.
     """
 
     def __init__(
@@ -40,9 +45,11 @@ class Xlsr(nn.Module):
         position_kernel: int = 128,
         position_groups: int = 16,
         dropout: float = 0.0,
+        output: Literal["last", "all-layers"] = "last",
     ) -> None:
         super().__init__()
         self.out_channels = hidden_size
+        self.output = output
         self.model = Wav2Vec2Model(
             Wav2Vec2Config(
                 hidden_size=hidden_size,
@@ -67,7 +74,19 @@ class Xlsr(nn.Module):
                 mask_feature_prob=0.0,
             )
         )
+        if output == "all-layers":
+            self.model.encoder.layer_norm = nn.Identity()  # type: ignore[assignment]
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Shape: `[B, N]` -> `[B, hidden_size, T]`."""
-        return cast(Tensor, self.model(waveform).last_hidden_state.transpose(1, 2))
+        """Shape: `[B, N]` -> `[B, hidden_size, T]`, or `[B, hidden_size, layers * T]`."""
+        if self.output == "last":
+            return cast(Tensor, self.model(waveform).last_hidden_state.transpose(1, 2))
+        _, *layers = self.model(waveform, output_hidden_states=True).hidden_states
+        return torch.cat(layers, dim=1).transpose(1, 2)
+
+    def stages(self) -> list[nn.Module]:
+        """Parts by depth: all below the transformer, then each layer, the last with the normalisation behind it."""
+        encoder = self.model.encoder
+        below = nn.ModuleList([self.model.feature_extractor, self.model.feature_projection, encoder.pos_conv_embed])
+        *layers, last = encoder.layers
+        return [below, *layers, nn.ModuleList([last, encoder.layer_norm])]
