@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION: Final = "1.0"
 
@@ -106,10 +106,25 @@ class MediaInfo(_Model):
 
 
 class SourceMatch(_Model):
-    """One candidate generator of a traced exhibit; filled once a tracer is loaded."""
+    """One enrolled source, and how similar a traced exhibit is to it; it is never said that the source made it."""
 
-    name: OutsideText = Field(description="the generator")
-    similarity: float = Field(description="likeness to known output of that generator")
+    name: OutsideText = Field(description="the enrolled source")
+    similarity: float = Field(
+        ge=0,
+        le=1,
+        description="mean softmax output over the traced windows: relative among the enrolled sources, all of which "
+        "sum to 1, and no probability of origin",
+    )
+
+
+class TraceInfo(_Model):
+    """The open-set decision on one exhibit: an enrolled source that it is most similar to, or none of them."""
+
+    decision: OutsideText = Field(description="name of the most similar enrolled source, or 'unknown'")
+    rule: OutsideText = Field(description="the open-set rule with its threshold, in words")
+    threshold: float = Field(ge=0, le=1, description="largest similarity below it: unknown")
+    windows: int = Field(ge=1, description="windows that were traced")
+    enrolled: int = Field(ge=1, description="sources the tracer knows")
 
 
 class Finding(_Model):
@@ -126,9 +141,16 @@ class Finding(_Model):
     reasons: tuple[Reason, ...] = Field(description="the first one decided the verdict")
     spans: tuple[Span, ...] = Field(default=(), description="stretches flagged together")
     windows: tuple[WindowResult, ...] = Field(default=(), description="every window, scored or not")
-    sources: tuple[SourceMatch, ...] = Field(default=(), description="candidate generators, best first")
+    sources: tuple[SourceMatch, ...] = Field(default=(), description="most similar enrolled sources, closest first")
+    trace: TraceInfo | None = Field(default=None, description="the open-set decision; null when not traced")
     media: MediaInfo | None = Field(default=None, description="identity of the file; null for skipped inputs")
     quality: QualityInfo | None = Field(default=None, description="condition of the channel; null for skipped inputs")
+
+    @model_validator(mode="after")
+    def _a_trace_names_sources(self) -> Self:
+        if self.trace is not None and not self.sources:
+            raise ValueError("a traced finding names the sources it was compared with")
+        return self
 
 
 class ToolInfo(_Model):
@@ -194,6 +216,45 @@ class ValidationFigure(_Model):
     cllr_min: float = Field(description="the same after ideal calibration")
 
 
+class TracingFigure(_Model):
+    """What a tracer was measured to do on one set of trials; null where the trials cannot say it."""
+
+    dataset: str = Field(description="what was measured on")
+    seen_trials: int = Field(ge=0, description="trials of enrolled sources")
+    unseen_trials: int = Field(ge=0, description="trials of all other sources")
+    accuracy: float | None = Field(default=None, ge=0, le=1, description="share of trials decided rightly")
+    macro_f1_seen: float | None = Field(
+        default=None, ge=0, le=1, description="mean F1 of the enrolled sources, over their trials"
+    )
+    unseen_precision: float | None = Field(default=None, ge=0, le=1, description="share of 'unknown' that is so")
+    unseen_recall: float | None = Field(default=None, ge=0, le=1, description="share of the others told as 'unknown'")
+    auroc: float | None = Field(default=None, ge=0, le=1, description="of enrolled against other sources")
+    fpr95: float | None = Field(
+        default=None, ge=0, le=1, description="share of the others accepted where 95 % of the enrolled are"
+    )
+    oscr: float | None = Field(
+        default=None, ge=0, le=1, description="area under correct classification over false acceptance"
+    )
+
+
+class TracerInfo(_Model):
+    """Which tracer compared exhibits with known sources, and what it knows."""
+
+    name: str = Field(description="of the tracer")
+    version: str = Field(description="of the tracer, not of spoofcheck")
+    architecture: str = Field(description="front-end and head")
+    weights_sha256: str = Field(description="SHA-256 of model.safetensors")
+    config_sha256: str = Field(description="SHA-256 of config.json")
+    licence: str = Field(description="of the weights")
+    training_data: str = Field(description="what the tracer was trained on")
+    classes: tuple[OutsideText, ...] = Field(min_length=1, description="the enrolled sources")
+    rule: str = Field(description="the open-set rule with its threshold, in words")
+    threshold: float = Field(ge=0, le=1, description="largest similarity below it: unknown")
+    threshold_data: str = Field(description="what the threshold was chosen on")
+    limitations: tuple[str, ...] = Field(description="what the tracer must not be relied on for")
+    validation: tuple[TracingFigure, ...] = Field(default=(), description="measured figures")
+
+
 class OptionsInfo(_Model):
     """The options that shaped the numbers."""
 
@@ -210,6 +271,7 @@ class OptionsInfo(_Model):
     partial_threshold_llr: float = Field(description="least mean LLR of such a stretch")
     device: str = Field(description="where the network ran")
     dtype: str = Field(description="its floating point type")
+    trace_all: bool = Field(default=False, description="whether exhibits were traced whatever their verdict")
 
 
 class ScanDocument(_Model):
@@ -219,6 +281,7 @@ class ScanDocument(_Model):
     tool: ToolInfo = Field(description="what program made this document")
     run: RunInfo = Field(description="when, where, how long")
     model: ModelInfo = Field(description="what scored")
+    tracer: TracerInfo | None = Field(default=None, description="what compared with known sources; null without one")
     options: OptionsInfo = Field(description="what shaped the numbers")
     findings: tuple[Finding, ...] = Field(description="in the order of the inputs")
 

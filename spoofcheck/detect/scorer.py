@@ -1,14 +1,16 @@
-"""Runs a detector network over windows: device, precision, batch size, out-of-memory retreat."""
+"""Runs networks over windows: device, precision, batch size, out-of-memory retreat."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from spoofcheck.errors import UsageError
 from spoofcheck.nets.bundle import Bundle
@@ -19,11 +21,14 @@ _AUTO_BATCH_WINDOWS = {"cpu": 4, "mps": 16, "cuda": 128}
 """On a CPU small batches stay in the cache: 1 to 4 windows ran a fifth faster than 16."""
 
 
-class WindowScorer:
-    """Scores windows with a loaded model.
+Row = TypeVar("Row")
+
+
+class BatchedNetwork(ABC, Generic[Row]):
+    """Runs a network over windows in batches; subclasses say what a window's row of the output is.
 
     Args:
-        bundle: the model; its network is moved to the device.
+        network: moved to the device.
         device: `"auto"` takes CUDA, then MPS, then the CPU.
         batch_windows: windows per forward pass, or None for the device's default. Halved for good on out-of-memory.
 
@@ -31,40 +36,58 @@ class WindowScorer:
         UsageError: the device asked for is not there.
     """
 
-    def __init__(self, bundle: Bundle, device: DeviceName = "auto", batch_windows: int | None = None) -> None:
+    def __init__(self, network: nn.Module, device: DeviceName = "auto", batch_windows: int | None = None) -> None:
         self.device = _pick_device(device)
         self.batch_windows = batch_windows or _AUTO_BATCH_WINDOWS[self.device.type]
         # bf16 halves the time on CUDA; elsewhere float32 keeps scores equal to the reference.
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        self._network = bundle.network.to(self.device).eval()
-        self._label_index = {label: i for i, label in enumerate(bundle.config.label_order)}
+        network.to(self.device).eval()
 
-    def score(self, windows: Sequence[NDArray[np.float32]]) -> list[float]:
-        """Raw scores (spoof logit minus bona fide logit) of windows, each float32 `[window_samples]`."""
-        scores: list[float] = []
-        while len(scores) < len(windows):
-            batch = windows[len(scores) : len(scores) + self.batch_windows]
+    def rows(self, windows: Sequence[NDArray[np.float32]]) -> list[Row]:
+        """What the network says of each window, float32 `[window_samples]`."""
+        rows: list[Row] = []
+        while len(rows) < len(windows):
+            batch = windows[len(rows) : len(rows) + self.batch_windows]
             try:
-                scores += self._forward(batch)
+                rows += self._forward(batch)
             except torch.cuda.OutOfMemoryError:
                 if self.batch_windows == 1:
                     raise
                 self.batch_windows = max(1, self.batch_windows // 2)
                 torch.cuda.empty_cache()
-        return scores
+        return rows
 
-    @torch.inference_mode()
-    def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[float]:
-        waveforms = torch.from_numpy(np.stack(windows)).to(self.device)
-        with self._precision():
-            logits = self._network(waveforms).double().cpu()
-        spoof, bonafide = self._label_index["spoof"], self._label_index["bonafide"]
-        return [float(score) for score in logits[:, spoof] - logits[:, bonafide]]
+    @abstractmethod
+    def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[Row]:
+        """One forward pass."""
+
+    def _on_device(self, windows: Sequence[NDArray[np.float32]]) -> Tensor:
+        return torch.from_numpy(np.stack(windows)).to(self.device)
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.dtype is torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+class WindowScorer(BatchedNetwork[float]):
+    """Scores windows with a loaded detector; arguments and errors as for `BatchedNetwork`."""
+
+    def __init__(self, bundle: Bundle, device: DeviceName = "auto", batch_windows: int | None = None) -> None:
+        super().__init__(bundle.network, device, batch_windows)
+        self._network = bundle.network
+        self._label_index = {label: i for i, label in enumerate(bundle.config.label_order)}
+
+    def score(self, windows: Sequence[NDArray[np.float32]]) -> list[float]:
+        """Raw scores (spoof logit minus bona fide logit) of windows, each float32 `[window_samples]`."""
+        return self.rows(windows)
+
+    @torch.inference_mode()
+    def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[float]:
+        with self._precision():
+            logits = self._network(self._on_device(windows)).double().cpu()
+        spoof, bonafide = self._label_index["spoof"], self._label_index["bonafide"]
+        return [float(score) for score in logits[:, spoof] - logits[:, bonafide]]
 
 
 def _pick_device(name: DeviceName) -> torch.device:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from spoofcheck.errors import ModelError
-from spoofcheck.schema import ValidationFigure
+from spoofcheck.schema import TracingFigure, ValidationFigure
 
 CONFIG_FILE = "config.json"
 
@@ -294,21 +294,6 @@ class OpenSetConfig(_Config):
     method: Literal["max-softmax"] = "max-softmax"
     threshold: float = Field(ge=0, le=1)
     data: str = Field(description="what the threshold was chosen on")
-
-
-class TracingFigure(_Config):
-    """What a tracer was measured to do on one set of trials; null where the trials cannot say it."""
-
-    dataset: str
-    seen_trials: int = Field(ge=0)
-    unseen_trials: int = Field(ge=0)
-    accuracy: float | None = Field(default=None, ge=0, le=1)
-    macro_f1_seen: float | None = Field(default=None, ge=0, le=1)
-    unseen_precision: float | None = Field(default=None, ge=0, le=1)
-    unseen_recall: float | None = Field(default=None, ge=0, le=1)
-    auroc: float | None = Field(default=None, ge=0, le=1)
-    fpr95: float | None = Field(default=None, ge=0, le=1)
-    oscr: float | None = Field(default=None, ge=0, le=1)
 
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
