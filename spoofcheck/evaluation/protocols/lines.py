@@ -65,8 +65,8 @@ class Line:
             raise self.fault(f"path {name!r}: {problem}")
         return name
 
-    def seconds(self, text: str) -> float | None:
-        """A duration in seconds; None where the field is empty or `-`.
+    def quantity(self, column: str, text: str) -> float | None:
+        """A quantity; None where the field is empty or `-`.
 
         Raises:
             UsageError: it is not a number from 0 up.
@@ -76,9 +76,9 @@ class Line:
         try:
             value = float(text)
         except ValueError:
-            raise self.fault(f"seconds {text!r} is not a number") from None
+            raise self.fault(f"{column} {text!r} is not a number") from None
         if not (math.isfinite(value) and value >= 0):
-            raise self.fault(f"seconds {text!r}, expected a number from 0 up")
+            raise self.fault(f"{column} {text!r}, expected a number from 0 up")
         return value
 
 

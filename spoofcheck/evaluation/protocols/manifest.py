@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from spoofcheck.audio.inputs import display_path
-from spoofcheck.errors import OutputError, UsageError
+from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.clips import UNKNOWN, Clip
+from spoofcheck.evaluation.files import replace_file
 from spoofcheck.evaluation.protocols.lines import Line, Names, default_root, or_unknown, path_problem, read_lines
 
 REQUIRED_COLUMNS = ("path", "label")
 WRITTEN_COLUMNS = (
-    "split", "repo", "path", "label", "system", "speaker", "language", "seconds", "codec", "corpus", "licence", "sha1",
-    "local_path",
+    "split", "repo", "path", "label", "system", "speaker", "language", "seconds", "sample_rate", "codec", "bw_hz",
+    "corpus", "licence", "note", "sha1", "local_path",
 )  # fmt: skip
 
 _SHA1 = re.compile(r"[0-9a-f]{40}", re.IGNORECASE)
@@ -27,9 +26,10 @@ def read_manifest(path: Path, root: Path | None = None, splits: Container[str] |
     """Read the clips of a manifest, in the order of the file.
 
     Columns come in any order; `path` and `label` must be there, `system`, `speaker`, `language`, `split`, `repo`,
-    `codec`, `corpus`, `licence`, `seconds`, `sha1` and `local_path` may be, others are ignored. An empty field and
-    `-` say nothing. `path` is the clip's public name; its audio is `local_path` below `root` where the row has one,
-    else `path` below `root/OWNER+NAME` where there is such a folder of the row's `repo`, else `path` below `root`.
+    `codec`, `corpus`, `licence`, `seconds`, `sample_rate`, `bw_hz`, `sha1`, `note` and `local_path` may be, others are
+    ignored. An empty field and `-` say nothing. `path` is the clip's public name; its audio is `local_path` below
+    `root` where the row has one, else `path` below `root/OWNER+NAME` where there is such a folder of the row's `repo`,
+    else `path` below `root`.
 
     Args:
         path: the manifest.
@@ -73,20 +73,7 @@ def write_manifest(path: Path, clips: Iterable[Clip], root: Path | None = None) 
     """
     base = (root or path.parent).absolute()
     rows = ["\t".join(WRITTEN_COLUMNS), *("\t".join(_row(clip, base)) for clip in clips)]
-    data = "".join(f"{row}\n" for row in rows).encode("utf-8")
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-            temporary = Path(handle.name)
-            try:
-                handle.write(data)
-                handle.flush()
-                temporary.chmod(0o666 & ~_umask())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise OutputError(f"{display_path(path)}: cannot be written: {error.strerror or error}") from error
+    replace_file(path, "".join(f"{row}\n" for row in rows).encode("utf-8"))
 
 
 class _Folders:
@@ -136,6 +123,9 @@ def _clip(line: Line, row: Mapping[str, str], folders: _Folders) -> Clip:
     sha1 = or_unknown(row.get("sha1", ""))
     if sha1 != UNKNOWN and not _SHA1.fullmatch(sha1):
         raise line.fault(f"sha1 {sha1!r}, expected 40 hexadecimal digits")
+    rate_hz = line.quantity("sample_rate", row.get("sample_rate", ""))
+    if rate_hz is not None and not rate_hz.is_integer():
+        raise line.fault(f"sample_rate {row['sample_rate']!r}, expected a whole number")
     return Clip(
         name=name,
         path=folders.locate(line, row),
@@ -148,8 +138,11 @@ def _clip(line: Line, row: Mapping[str, str], folders: _Folders) -> Clip:
         repo=or_unknown(row.get("repo", "")),
         corpus=or_unknown(row.get("corpus", "")),
         licence=or_unknown(row.get("licence", "")),
-        duration_s=line.seconds(row.get("seconds", "")),
+        duration_s=line.quantity("seconds", row.get("seconds", "")),
         sha1=None if sha1 == UNKNOWN else sha1.lower(),
+        sample_rate_hz=None if rate_hz is None else int(rate_hz),
+        bandwidth_hz=line.quantity("bw_hz", row.get("bw_hz", "")),
+        note=or_unknown(row.get("note", "")),
     )
 
 
@@ -163,12 +156,14 @@ def _row(clip: Clip, base: Path) -> Sequence[str]:
     fields = {
         "path": clip.name,
         "label": clip.label,
-        "seconds": UNKNOWN if clip.duration_s is None else repr(clip.duration_s),
+        "seconds": _number(clip.duration_s),
+        "sample_rate": _number(clip.sample_rate_hz),
+        "bw_hz": _number(clip.bandwidth_hz),
         "sha1": clip.sha1 or UNKNOWN,
         "local_path": local,
         **{
             column: getattr(clip, column)
-            for column in ("split", "repo", "system", "speaker", "language", "codec", "corpus", "licence")
+            for column in ("split", "repo", "system", "speaker", "language", "codec", "corpus", "licence", "note")
         },
     }
     for column, value in fields.items():
@@ -183,6 +178,11 @@ def _row(clip: Clip, base: Path) -> Sequence[str]:
     return [fields[column] for column in WRITTEN_COLUMNS]
 
 
+def _number(value: float | None) -> str:
+    """The shortest digits that read back as `value`."""
+    return UNKNOWN if value is None else repr(value)
+
+
 def _is_text(value: str) -> bool:
     """Whether UTF-8 can hold it: the bytes of a file name that are not UTF-8 come as lone surrogates."""
     try:
@@ -190,10 +190,3 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _umask() -> int:
-    """The process's file mode mask; the only way to ask is to set it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
