@@ -24,7 +24,10 @@ def list_() -> None:
     index = read_index()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("model", "task", "version", "architecture", "size", "licence", ""):
-        table.add_column(heading, justify="right" if heading == "size" else "left")
+        # The name is what other commands take: a narrow terminal must not break it; the rest must not be cut short.
+        table.add_column(
+            heading, justify="right" if heading == "size" else "left", no_wrap=heading == "model", overflow="fold"
+        )
     for name in list_models():
         config = read_any_config(models_dir() / name)
         size_bytes = sum(entry.size_bytes for entry in index.models[name].files.values())

@@ -1,8 +1,10 @@
-"""A tiny seeded model: loads and runs in milliseconds, so that nearly no test needs the shipped weights."""
+"""Tiny seeded models: they load and run in milliseconds, so that nearly no test needs the shipped weights."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -14,10 +16,14 @@ from spoofcheck.nets.config import (
     LogisticMap,
     ModelConfig,
     Nes2NetLaConfig,
+    OpenSetConfig,
+    PooledEmbeddingConfig,
     SpectralStemConfig,
+    TracerConfig,
     ValidatedConfig,
 )
 from spoofcheck.nets.detector import Detector, build_detector
+from spoofcheck.nets.tracer import build_tracer
 
 
 def tiny_config(name: str = "tiny") -> ModelConfig:
@@ -69,19 +75,63 @@ def tiny_bundle(directory: Path, seed: int = 0) -> Path:
     return directory
 
 
+def tiny_tracer_config(name: str = "tiny-tracer", classes: Sequence[str] = ("A0", "A1", "A2")) -> TracerConfig:
+    """A small stem into a pooled embedding of 8 numbers; half of the largest softmax is needed to be of a class."""
+    return TracerConfig(
+        name=name,
+        version="1",
+        front_end=SpectralStemConfig(channels=(4, 4, 8, 8, 8, 16)),
+        head=PooledEmbeddingConfig(channels=64, bottleneck=8, embedding=8),
+        classes=tuple(classes),
+        open_set=OpenSetConfig(threshold=0.5, data="none: a stand-in for tests"),
+        licence="Apache-2.0",
+        training_data="none: random weights",
+        limitations=("a stand-in for tests",),
+    )
+
+
+def tiny_tracer(directory: Path, seed: int = 0, classes: Sequence[str] = ("A0", "A1", "A2")) -> Path:
+    """Write a loadable tracer with random weights to `directory` and return it.
+
+    The same seed and number of classes give the same weights. Recordings of noise and of tones get different classes
+    and confidences, which say nothing about them.
+    """
+    config = tiny_tracer_config(directory.name, classes)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        network = build_tracer(config.front_end, config.head, len(config.classes))
+        with torch.no_grad():
+            _keep_size(network)
+            logits = network.eval()(_waveforms())
+            fc = network.head.fc
+            scale = 2.0 / (logits - logits.mean(dim=0)).std()
+            fc.weight.mul_(scale)
+            fc.bias.copy_((fc.bias - logits.mean(dim=0)) * scale)
+    save_bundle(directory, config, network, "# Tiny tracer\n\nRandom weights, for tests.\n")
+    return directory
+
+
 @torch.no_grad()
 def _settle(network: Detector) -> None:
     """Weights that keep a signal's size from layer to layer; scores of noises and tones spread around 0."""
+    _keep_size(network)
+    logits = network.eval()(_waveforms())
+    fc = cast(nn.Linear, network.back_end.fc)
+    scale = 3.0 / (logits[:, 0] - logits[:, 1]).std()
+    fc.weight.mul_(scale)
+    fc.bias.copy_((fc.bias - logits.mean(dim=0)) * scale)
+
+
+def _keep_size(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
+
+
+def _waveforms() -> torch.Tensor:
+    """Tones, noises and mixtures of both."""
     seconds = torch.arange(32_000) / 16_000
     tones = [torch.sin(2 * torch.pi * hz * seconds) for hz in (80, 300, 900, 2_500, 6_000)]
     noises = [torch.randn(32_000) * scale for scale in (0.01, 0.1, 1.0)]
     mixtures = [tone + 0.3 * torch.randn(32_000) for tone in tones]
-    waveforms = torch.stack([*tones, *noises, *mixtures])
-    logits = network.eval()(waveforms)
-    fc = network.back_end.fc
-    scale = 3.0 / (logits[:, 0] - logits[:, 1]).std()
-    fc.weight.mul_(scale)
-    fc.bias.copy_((fc.bias - logits.mean(dim=0)) * scale)
+    return torch.stack([*tones, *noises, *mixtures])
