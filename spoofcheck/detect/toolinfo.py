@@ -1,0 +1,61 @@
+"""Which program made a document: version, commit, libraries, command line. Light: no model, no torch."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from spoofcheck import __version__
+from spoofcheck.resources import checkout_dir
+from spoofcheck.schema import ToolInfo
+
+_LIBRARIES = (
+    "numpy",
+    "safetensors",
+    "silero-vad",
+    "soundfile",
+    "soxr",
+    "torch",
+    "torchaudio",
+    "transformers",
+)
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout the program runs from, with `+changes` when it differs; None for an installed wheel."""
+    root = checkout_dir()
+    if root is None:
+        return None
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return commit + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def tool_info(command_line: Sequence[str]) -> ToolInfo:
+    """This program, its libraries and its command line (empty when called from Python)."""
+    return ToolInfo(
+        version=__version__,
+        git_commit=git_commit(),
+        # Arguments may hold bytes that are no text; a document is text.
+        command_line=tuple(
+            a.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for a in command_line
+        ),
+        python=sys.version.split()[0],
+        platform=platform.platform(),
+        libraries={name: version(name) for name in _LIBRARIES},
+    )
