@@ -33,7 +33,7 @@ class DataInfo(_Model):
 
     name: OutsideText = Field(description="of the data set, as given or by its files")
     protocol: str = Field(description="kind of protocol, or 'scores' for a score file")
-    files: dict[str, str] = Field(description="SHA-256 of every protocol, key and score file, by path")
+    files: dict[OutsideText, str] = Field(description="SHA-256 of every protocol, key and score file, by path")
     windows: Literal["first", "all", "given"] = Field(description="which windows made a trial's score")
     unscored: int = Field(ge=0, description="trials without a score: no speech, or unreadable")
 
