@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spoofcheck import __version__
-from spoofcheck.cli import doctor, models, report, scan, schema
+from spoofcheck.cli import corpus, doctor, models, report, scan, schema, train
 
 app = typer.Typer(
     name="spoofcheck",
@@ -24,6 +24,8 @@ app = typer.Typer(
 app.command(name="scan")(scan.scan)
 app.command(name="report")(report.report)
 app.add_typer(models.app, name="models")
+app.command(name="train")(train.train)
+app.add_typer(corpus.app, name="corpus")
 app.command(name="schema")(schema.schema)
 app.command(name="doctor")(doctor.doctor)
 

@@ -6,7 +6,7 @@ import hashlib
 import multiprocessing
 import re
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,7 +94,7 @@ def plan_copies(
     return jobs
 
 
-def make_copies(jobs: Sequence[CopyJob], engines_root: Path, workers: int = 1) -> Iterator[Made | Failed]:
+def make_copies(jobs: Sequence[CopyJob], engines_root: Path, workers: int = 1) -> Generator[Made | Failed]:
     """Run the jobs; outcomes come in their order, whatever the number of processes.
 
     A file that lies there with the job's tag is kept. Closing the iterator (or Ctrl-C) cancels what has not begun.
@@ -180,7 +180,9 @@ def _run(job: CopyJob) -> Made | Failed:
 
 def _draw(seed: int, clip: Clip, salt: str = "") -> int:
     """A 256-bit number of a clip's name."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{clip.repo}/{clip.name}/{salt}".encode()).digest())
+    return int.from_bytes(
+        hashlib.sha256(f"{seed}/{clip.repo}/{clip.name}/{salt}".encode("utf-8", "surrogateescape")).digest()
+    )
 
 
 def _slug(clip: Clip) -> str:

@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -229,7 +229,7 @@ def plan_utterances(
     Raises:
         UsageError: an engine none of whose voices has a text in its language.
     """
-    plan = []
+    plan: list[Utterance] = []
     for engine in engines:
         before = len(plan)
         for voice in engine.voices:
@@ -248,7 +248,7 @@ def plan_utterances(
     return plan
 
 
-def speak_all(plan: Sequence[Utterance], time_limit_s: float, workers: int = 1) -> Iterator[Made | Failed]:
+def speak_all(plan: Sequence[Utterance], time_limit_s: float, workers: int = 1) -> Generator[Made | Failed]:
     """Have the plan spoken; outcomes come in its order, whatever the number of workers.
 
     Closing the iterator (or Ctrl-C) cancels what has not begun.
@@ -308,7 +308,7 @@ def _spoken(utterance: Utterance, folder: Path, time_limit_s: float) -> tuple[Wa
                 raise OSError(f"the engine spoke for more than {MOST_S:.0f} s")
     wave = np.concatenate(blocks)
     peak = float(np.abs(wave).max(initial=0.0))
-    return (wave / np.float32(peak) if peak > 1 else wave), file.sample_rate_hz
+    return np.asarray(wave / max(1.0, peak), dtype=np.float32), file.sample_rate_hz
 
 
 def _run(command: Sequence[str], folder: Path, time_limit_s: float) -> str:

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -158,7 +158,7 @@ def clone(source: Source, mirror: Path, time_limit_s: float = 3600.0) -> Path:
     return place
 
 
-def extract(clips: Sequence[Clip], sources: Mapping[str, Source], mirror: Path, out: Path) -> Iterator[Extracted]:
+def extract(clips: Sequence[Clip], sources: Mapping[str, Source], mirror: Path, out: Path) -> Generator[Extracted]:
     """Write every clip's blob to `out/OWNER+NAME/<its path>`, one git process a repository.
 
     A file that lies there already with the hash of the table is kept without asking git. A written file is whole or
