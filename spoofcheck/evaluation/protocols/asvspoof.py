@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from spoofcheck.evaluation.clips import UNKNOWN, Clip
-from spoofcheck.evaluation.protocols.lines import Line, Names, or_unknown, parse_label, read_lines
+from spoofcheck.evaluation.protocols.lines import Line, Names, or_unknown, parse_label, quoted, read_lines
 from spoofcheck.evaluation.protocols.walk import AudioIndex
 
 _SPLIT_OF_LETTER = MappingProxyType({"T": "train", "D": "dev", "E": "eval"})
@@ -123,10 +123,10 @@ def _system(line: Line, attack: str, label: str) -> str:
     named_label = parse_label(attack)
     if label == "bonafide":
         if named_label != "bonafide" and or_unknown(attack) != UNKNOWN:
-            raise line.fault(f"label 'bonafide' contradicts attack {attack!r}: human speech has no attack")
+            raise line.fault(f"label 'bonafide' contradicts attack {quoted(attack)}: human speech has no attack")
         return UNKNOWN
     if named_label == "bonafide":
-        raise line.fault(f"label 'spoof' contradicts attack {attack!r}")
+        raise line.fault(f"label 'spoof' contradicts attack {quoted(attack)}")
     return or_unknown(attack)
 
 

@@ -9,17 +9,8 @@ from types import MappingProxyType
 from spoofcheck.audio.inputs import display_path
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.clips import UNKNOWN, Clip
-from spoofcheck.evaluation.protocols.lines import LABELS, parse_label
+from spoofcheck.evaluation.protocols.lines import LABELS, SPLITS, parse_label
 from spoofcheck.evaluation.protocols.walk import walk_audio
-
-SPLITS = MappingProxyType(
-    {
-        **dict.fromkeys(("train", "training"), "train"),
-        **dict.fromkeys(("dev", "development", "val", "valid", "validation"), "dev"),
-        **dict.fromkeys(("eval", "evaluation", "test", "testing"), "eval"),
-    }
-)
-"""What folders call the parts of a data set, in lower case."""
 
 _WAVEFAKE_REAL = re.compile(r"(?P<source>ljspeech|jsut)([-_ ]?v?(er)?[-_]?\d+(\.\d+)*)?", re.IGNORECASE)
 _WAVEFAKE_SOURCES = MappingProxyType({"ljspeech": ("LJ", "en"), "jsut": ("JSUT", "ja")})

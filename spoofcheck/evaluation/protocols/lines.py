@@ -24,6 +24,17 @@ LABELS: Mapping[str, Label] = MappingProxyType(
 )
 """What the field's data sets call the two classes, in lower case."""
 
+SPLITS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("train", "training"), "train"),
+        **dict.fromkeys(("dev", "development", "val", "valid", "validation"), "dev"),
+        **dict.fromkeys(("eval", "evaluation", "test", "testing"), "eval"),
+    }
+)
+"""What file and folder names call the parts of a data set, in lower case."""
+
+_QUOTED_LENGTH = 80
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -51,7 +62,7 @@ class Line:
         """
         found = parse_label(text)
         if found is None:
-            raise self.fault(f"label {text!r}, expected one of {', '.join(LABELS)}")
+            raise self.fault(f"label {quoted(text)}, expected one of {', '.join(LABELS)}")
         return found
 
     def path(self, name: str) -> str:
@@ -62,7 +73,7 @@ class Line:
         """
         problem = path_problem(name)
         if problem is not None:
-            raise self.fault(f"path {name!r}: {problem}")
+            raise self.fault(f"path {quoted(name)}: {problem}")
         return name
 
     def quantity(self, column: str, text: str) -> float | None:
@@ -76,9 +87,9 @@ class Line:
         try:
             value = float(text)
         except ValueError:
-            raise self.fault(f"{column} {text!r} is not a number") from None
+            raise self.fault(f"{column} {quoted(text)} is not a number") from None
         if not (math.isfinite(value) and value >= 0):
-            raise self.fault(f"{column} {text!r}, expected a number from 0 up")
+            raise self.fault(f"{column} {quoted(text)}, expected a number from 0 up")
         return value
 
 
@@ -97,7 +108,12 @@ class Names:
         file, number = self._first.setdefault((within, name), (line.file, line.number))
         if (file, number) != (line.file, line.number):
             where = f"line {number}" if file == line.file else f"{display_path(file)}, line {number}"
-            raise line.fault(f"{name!r} again, it is already in {where}")
+            raise line.fault(f"{quoted(name)} again, it is already in {where}")
+
+
+def quoted(text: str) -> str:
+    """Text from a file as an error shows it: in quotes, what cannot be printed escaped, cut when very long."""
+    return repr(text) if len(text) <= _QUOTED_LENGTH else f"{text[:_QUOTED_LENGTH]!r}..."
 
 
 def parse_label(text: str) -> Label | None:
@@ -107,7 +123,7 @@ def parse_label(text: str) -> Label | None:
 
 def is_unknown(text: str) -> bool:
     """Whether a field says nothing."""
-    return text.strip() in ("", UNKNOWN)
+    return text in ("", UNKNOWN)
 
 
 def or_unknown(text: str) -> str:

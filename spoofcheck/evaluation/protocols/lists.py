@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
 from spoofcheck.evaluation.clips import UNKNOWN, Clip
-from spoofcheck.evaluation.protocols.lines import Line, Names, default_root, or_unknown, parse_label, read_lines
+from spoofcheck.evaluation.protocols.lines import (
+    SPLITS,
+    Line,
+    Names,
+    default_root,
+    or_unknown,
+    parse_label,
+    quoted,
+    read_lines,
+)
 
 _Split = Callable[[Line], list[str]]
 _HEADER_WORDS = frozenset({"label", "class", "key"})
@@ -30,11 +40,13 @@ def read_labels(path: Path, root: Path | None = None) -> list[Clip]:
     fields = split(first)
     is_header = len(fields) > 1 and fields[1].strip().casefold() in _HEADER_WORDS
     rows = [(line, _fields(line, split, "path label [system]")) for line in chain([] if is_header else [first], lines)]
-    return _clips(path, root, [(line, row[0], row[1], row[2] if len(row) > 2 else "") for line, row in rows], "")
+    return _clips(path, root, [(line, row[0], row[1], row[2] if len(row) > 2 else "") for line, row in rows])
 
 
 def read_multiapi(path: Path, root: Path | None = None) -> list[Clip]:
     """Read MultiAPI Spoof's lines `path api label`, or `path label`; `api` is `-` for human speech.
+
+    The split is what the file's name ends in: `MultiAPI_train.txt`.
 
     Raises:
         UsageError: see `protocols.read_protocol`.
@@ -43,10 +55,12 @@ def read_multiapi(path: Path, root: Path | None = None) -> list[Clip]:
     for line in read_lines(path):
         fields = _fields(line, _by_tabs if "\t" in line.text else _by_blanks, "path [api] label")
         rows.append((line, fields[0], fields[-1], fields[1] if len(fields) > 2 else ""))
-    return _clips(path, root, rows, "MultiAPI Spoof")
+    return _clips(path, root, rows, "MultiAPI Spoof", _split_of(path))
 
 
-def _clips(path: Path, root: Path | None, rows: list[tuple[Line, str, str, str]], repo: str) -> list[Clip]:
+def _clips(
+    path: Path, root: Path | None, rows: list[tuple[Line, str, str, str]], repo: str = UNKNOWN, split: str = UNKNOWN
+) -> list[Clip]:
     names = Names()
     clips = []
     for line, name, label_text, made_by in rows:
@@ -55,10 +69,16 @@ def _clips(path: Path, root: Path | None, rows: list[tuple[Line, str, str, str]]
         # Some lists repeat the class where human speech has no system.
         system = UNKNOWN if parse_label(made_by) == "bonafide" and label == "bonafide" else or_unknown(made_by)
         if label == "bonafide" and system != UNKNOWN:
-            raise line.fault(f"label {label_text!r} contradicts system {system!r}: human speech has no system")
+            raise line.fault(
+                f"label {quoted(label_text)} contradicts system {quoted(system)}: human speech has no system"
+            )
         names.add(line, name)
-        clips.append(Clip(line.path(name), base / name, label, system, repo=or_unknown(repo)))
+        clips.append(Clip(line.path(name), base / name, label, system, repo=repo, split=split))
     return clips
+
+
+def _split_of(file: Path) -> str:
+    return SPLITS.get(re.split(r"[._-]", file.stem)[-1].casefold(), UNKNOWN)
 
 
 def _separator(line: Line) -> _Split:
@@ -80,7 +100,7 @@ def _by_blanks(line: Line) -> list[str]:
 
 def _by_commas(line: Line) -> list[str]:
     try:
-        (fields,) = csv.reader([line.text], strict=True)
+        (fields,) = csv.reader([line.text], strict=True, skipinitialspace=True)
     except csv.Error as error:
         raise line.fault(f"not comma-separated values: {error}") from error
     return fields

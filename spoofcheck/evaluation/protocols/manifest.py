@@ -10,7 +10,15 @@ from spoofcheck.audio.inputs import display_path
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.clips import UNKNOWN, Clip
 from spoofcheck.evaluation.files import replace_file
-from spoofcheck.evaluation.protocols.lines import Line, Names, default_root, or_unknown, path_problem, read_lines
+from spoofcheck.evaluation.protocols.lines import (
+    Line,
+    Names,
+    default_root,
+    or_unknown,
+    path_problem,
+    quoted,
+    read_lines,
+)
 
 REQUIRED_COLUMNS = ("path", "label")
 WRITTEN_COLUMNS = (
@@ -119,13 +127,15 @@ def _clip(line: Line, row: Mapping[str, str], folders: _Folders) -> Clip:
     label = line.label(row["label"])
     system = or_unknown(row.get("system", ""))
     if label == "bonafide" and system != UNKNOWN:
-        raise line.fault(f"label {row['label']!r} contradicts system {system!r}: human speech has no system")
+        raise line.fault(
+            f"label {quoted(row['label'])} contradicts system {quoted(system)}: human speech has no system"
+        )
     sha1 = or_unknown(row.get("sha1", ""))
     if sha1 != UNKNOWN and not _SHA1.fullmatch(sha1):
-        raise line.fault(f"sha1 {sha1!r}, expected 40 hexadecimal digits")
+        raise line.fault(f"sha1 {quoted(sha1)}, expected 40 hexadecimal digits")
     rate_hz = line.quantity("sample_rate", row.get("sample_rate", ""))
     if rate_hz is not None and not rate_hz.is_integer():
-        raise line.fault(f"sample_rate {row['sample_rate']!r}, expected a whole number")
+        raise line.fault(f"sample_rate {quoted(row['sample_rate'])}, expected a whole number")
     return Clip(
         name=name,
         path=folders.locate(line, row),
@@ -169,12 +179,12 @@ def _row(clip: Clip, base: Path) -> Sequence[str]:
     for column, value in fields.items():
         if _CONTROL.search(value) or not _is_text(value):
             raise UsageError(
-                f"{where}: {column} {value!r} cannot be written to a manifest: a character that is no text"
+                f"{where}: {column} {quoted(value)} cannot be written to a manifest: a character that is no text"
             )
     for column in ("path", "local_path"):
         problem = path_problem(fields[column])
         if problem is not None:
-            raise UsageError(f"{where}: {column} {fields[column]!r} cannot be written to a manifest: {problem}")
+            raise UsageError(f"{where}: {column} {quoted(fields[column])} cannot be written to a manifest: {problem}")
     return [fields[column] for column in WRITTEN_COLUMNS]
 
 

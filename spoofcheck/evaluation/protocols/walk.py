@@ -9,21 +9,27 @@ from pathlib import Path, PurePosixPath
 from spoofcheck.audio.inputs import display_path
 from spoofcheck.audio.signatures import AUDIO_EXTENSIONS, extension_of
 from spoofcheck.errors import UsageError
-from spoofcheck.evaluation.protocols.lines import Line
+from spoofcheck.evaluation.protocols.lines import Line, quoted
 
 _PREFERRED = ("flac", "wav")
 """Where an utterance is there in several formats, the published one wins, then what it is commonly converted to."""
 
 
 def walk(root: Path) -> Iterator[str]:
-    """Paths of the files below `root`, relative to it, sorted by folder and name; hidden ones are left out.
+    """Paths of the files below `root`, relative to it: a folder's own by name, then those of its folders by name.
 
-    Symbolic links to folders are followed, each folder being entered once.
+    Hidden files and folders are left out. Symbolic links to folders are followed, each folder being entered once.
 
     Raises:
         UsageError: `root` is not a folder, or a folder cannot be listed.
     """
-    yield from _walk(root, "", set())
+    entered: set[tuple[int, int]] = set()
+    ahead = [""]
+    while ahead:
+        below = ahead.pop()
+        files, folders = _listing(root / below, entered)
+        yield from (below + name for name in files)
+        ahead.extend(f"{below}{name}/" for name in reversed(folders))
 
 
 def walk_audio(root: Path) -> Iterator[str]:
@@ -45,7 +51,7 @@ class AudioIndex:
             UsageError: the id is no file name, or several files of one format bear it.
         """
         if "/" in utterance:
-            raise line.fault(f"utterance {utterance!r}: is a path, expected a file name without extension")
+            raise line.fault(f"utterance {quoted(utterance)}: is a path, expected a file name without extension")
         fallback = f"{line.path(utterance)}.flac"
         if self._found is None:
             self._found = {}
@@ -57,25 +63,33 @@ class AudioIndex:
                 found = matching
                 break
         if len(found) > 1:
-            raise line.fault(f"utterance {utterance!r} is there {len(found)} times: {found[0]!r} and {found[1]!r}")
+            raise line.fault(
+                f"utterance {quoted(utterance)} is there {len(found)} times: {quoted(found[0])} and {quoted(found[1])}"
+            )
         return self._root / found[0]
 
 
-def _walk(folder: Path, below: str, entered: set[tuple[int, int]]) -> Iterator[str]:
+def _listing(folder: Path, entered: set[tuple[int, int]]) -> tuple[list[str], list[str]]:
+    """Names of the files and of the folders directly in a folder; none where it was entered before."""
     try:
         status = os.stat(folder)  # noqa: PTH116  as in audio.files
         if (status.st_dev, status.st_ino) in entered:
-            return
+            return [], []
         entered.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(f"{display_path(folder)}: cannot be read as a folder: {reason}") from error
+    files, folders = [], []
     for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(folder / entry.name, f"{below}{entry.name}/", entered)
-        else:
-            yield f"{below}{entry.name}"
+        if not entry.name.startswith("."):
+            (folders if _is_folder(entry) else files).append(entry.name)
+    return files, folders
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symbolic link that leads in a circle: whoever opens it will be told
+        return False
