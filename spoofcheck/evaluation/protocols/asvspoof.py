@@ -123,7 +123,7 @@ def _system(line: Line, attack: str, label: str) -> str:
     named_label = parse_label(attack)
     if label == "bonafide":
         if named_label != "bonafide" and or_unknown(attack) != UNKNOWN:
-            raise line.fault(f"label 'bonafide' contradicts attack {quoted(attack)}: human speech has no attack")
+            raise line.contradiction(label, attack)
         return UNKNOWN
     if named_label == "bonafide":
         raise line.fault(f"label 'spoof' contradicts attack {quoted(attack)}")

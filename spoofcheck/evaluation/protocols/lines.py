@@ -54,6 +54,10 @@ class Line:
         """The error that says what is wrong with this line."""
         return UsageError(f"{display_path(self.file)}: line {self.number}: {message}")
 
+    def contradiction(self, label: str, system: str) -> UsageError:
+        """The error for human speech that is said to have been made by a system."""
+        return self.fault(f"label {quoted(label)} contradicts system {quoted(system)}: human speech has no system")
+
     def label(self, text: str) -> Label:
         """The class `text` means; letter case and surrounding blanks do not matter.
 

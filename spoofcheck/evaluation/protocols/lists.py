@@ -16,7 +16,6 @@ from spoofcheck.evaluation.protocols.lines import (
     default_root,
     or_unknown,
     parse_label,
-    quoted,
     read_lines,
 )
 
@@ -69,9 +68,7 @@ def _clips(
         # Some lists repeat the class where human speech has no system.
         system = UNKNOWN if parse_label(made_by) == "bonafide" and label == "bonafide" else or_unknown(made_by)
         if label == "bonafide" and system != UNKNOWN:
-            raise line.fault(
-                f"label {quoted(label_text)} contradicts system {quoted(system)}: human speech has no system"
-            )
+            raise line.contradiction(label_text, system)
         names.add(line, name)
         clips.append(Clip(line.path(name), base / name, label, system, repo=repo, split=split))
     return clips

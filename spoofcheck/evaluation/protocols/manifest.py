@@ -127,9 +127,7 @@ def _clip(line: Line, row: Mapping[str, str], folders: _Folders) -> Clip:
     label = line.label(row["label"])
     system = or_unknown(row.get("system", ""))
     if label == "bonafide" and system != UNKNOWN:
-        raise line.fault(
-            f"label {quoted(row['label'])} contradicts system {quoted(system)}: human speech has no system"
-        )
+        raise line.contradiction(row["label"], system)
     sha1 = or_unknown(row.get("sha1", ""))
     if sha1 != UNKNOWN and not _SHA1.fullmatch(sha1):
         raise line.fault(f"sha1 {quoted(sha1)}, expected 40 hexadecimal digits")

@@ -63,9 +63,8 @@ class AudioIndex:
                 found = matching
                 break
         if len(found) > 1:
-            raise line.fault(
-                f"utterance {quoted(utterance)} is there {len(found)} times: {quoted(found[0])} and {quoted(found[1])}"
-            )
+            examples = " and ".join(quoted(name) for name in found[:2])
+            raise line.fault(f"utterance {quoted(utterance)} is there {len(found)} times: {examples}")
         return self._root / found[0]
 
 
@@ -81,7 +80,8 @@ def _listing(folder: Path, entered: set[tuple[int, int]]) -> tuple[list[str], li
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(f"{display_path(folder)}: cannot be read as a folder: {reason}") from error
-    files, folders = [], []
+    files: list[str] = []
+    folders: list[str] = []
     for entry in entries:
         if not entry.name.startswith("."):
             (folders if _is_folder(entry) else files).append(entry.name)
