@@ -75,18 +75,14 @@ class BoostedTrees(nn.Module):
         Raises:
             ValueError: a feature that does not exist, or a child that is not behind its parent.
         """
-        inner = ~self.is_leaf
-        _, nodes = self.feature.shape
-        if bool((inner & ((self.feature < 0) | (self.feature >= self.channels))).any()):
+        # A leaf's feature is looked up as well, and then ignored.
+        if bool(((self.feature < 0) | (self.feature >= self.channels)).any()):
             raise ValueError(f"a tree asks for a feature beyond the {self.channels}")
+        nodes = self.feature.shape[1]
         place = torch.arange(nodes, device=self.feature.device)
         for child in (self.left, self.right):
-            if bool((inner & ((child <= place) | (child >= nodes))).any()):
+            if bool((~self.is_leaf & ((child <= place) | (child >= nodes))).any()):
                 raise ValueError(f"a tree's node has a child that is not behind it among the {nodes} nodes")
-        # A leaf's entries are looked up and then ignored, but they must be there to be looked up.
-        for name, entries, limit in (("feature", self.feature, self.channels), ("child", self.left, nodes)):
-            if bool((~inner & ((entries < 0) | (entries >= limit))).any()):
-                raise ValueError(f"a tree's leaf has a {name} out of range")
 
 
 def boosted_trees_state(model: Any, *, spoof_class: object = 1) -> tuple[BoostedTreesConfig, dict[str, Tensor]]:

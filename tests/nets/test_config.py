@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 
 from spoofcheck.errors import ModelError
-from spoofcheck.nets.config import ConcatConfig, SpectralStemConfig, XlsrConfig, config_json, read_config
-from tests.support.models import tiny_config
+from spoofcheck.nets.config import (
+    ConcatConfig,
+    SpectralStemConfig,
+    XlsrConfig,
+    config_json,
+    read_any_config,
+    read_config,
+    read_tracer_config,
+)
+from tests.support.models import tiny_config, tiny_tracer_config
 
 
 def write(directory: Path, text: str) -> Path:
@@ -18,9 +26,9 @@ def write(directory: Path, text: str) -> Path:
     return directory
 
 
-def changed(key: str, value: Any) -> str:
+def changed(key: str, value: Any, *, tracer: bool = False) -> str:
     """The tiny configuration with one (dotted) key set; `...` removes it."""
-    document = json.loads(config_json(tiny_config()))
+    document = json.loads(config_json(tiny_tracer_config() if tracer else tiny_config()))
     target = document
     *path, last = key.split(".")
     for part in path:
@@ -60,6 +68,13 @@ def test_front_end_is_chosen_by_kind(tmp_path: Path) -> None:
         ("front_end.kind", "magic", "front_end"),
         ("front_end.kernel", 3, "front_end.spectral-stem.kernel"),
         ("crop.short", "zero-pad", "crop.short"),
+        ("task", "oracle", "task"),
+        ("back_end", {"kind": "boosted-trees", "trees": 10**9, "nodes": 1}, "back_end.boosted-trees.trees"),
+        (
+            "front_end",
+            {"kind": "concat", "parts": [{"kind": "spectral-stem"}, {"kind": "xlsr", "output": "all-layers"}]},
+            "front_end.concat.parts",
+        ),
         ("validated.max_clipping_share", 2, "validated.max_clipping_share"),
     ],
 )
@@ -70,6 +85,47 @@ def test_names_the_key_that_is_wrong(tmp_path: Path, key: str, value: Any, named
     assert f"key '{named}'" in message
     assert str(tmp_path / "config.json") in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("classes", ["A0"], "classes"),
+        ("classes", ["A0", "A1", "A0"], "classes"),
+        ("classes", ["A0", "unseen"], "classes"),
+        ("classes", ["A0", ""], "classes.1"),
+        ("open_set.threshold", 1.5, "open_set.threshold"),
+        ("open_set.method", "hope", "open_set.method"),
+        ("open_set.data", ..., "open_set.data"),
+        ("head.kind", "magic", "head"),
+        ("back_end", {"kind": "nes2net-la"}, "back_end"),
+        ("validation", [{"dataset": "x", "seen_trials": 1, "unseen_trials": 0, "auroc": 2}], "validation.0.auroc"),
+    ],
+)
+def test_names_the_key_of_a_tracer_that_is_wrong(tmp_path: Path, key: str, value: Any, named: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        read_tracer_config(write(tmp_path, changed(key, value, tracer=True)))
+    message = str(caught.value)
+    assert f"key '{named}'" in message
+    assert "\n" not in message
+
+
+def test_each_task_has_its_reader_and_one_reads_both(tmp_path: Path) -> None:
+    detector, tracer = tiny_config(), tiny_tracer_config(classes=("A0", "許諾"))
+    write(tmp_path, config_json(tracer))
+    assert read_tracer_config(tmp_path) == read_any_config(tmp_path) == tracer
+    with pytest.raises(ModelError, match=r"config\.json: describes a tracer, not a detector.*--tracer"):
+        read_config(tmp_path)
+    write(tmp_path, config_json(detector))
+    assert read_config(tmp_path) == read_any_config(tmp_path) == detector
+    with pytest.raises(ModelError, match=r"config\.json: describes a detector, not a tracer.*--tracer"):
+        read_tracer_config(tmp_path)
+    assert read_any_config(write(tmp_path, changed("task", ...))) == detector
+
+
+def test_architecture_says_when_all_layers_are_used() -> None:
+    config = tiny_tracer_config().model_copy(update={"front_end": XlsrConfig(output="all-layers")})
+    assert config.architecture == "xlsr (all layers) -> pooled-embedding, 64 channels, 3 classes"
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])

@@ -58,6 +58,33 @@ def test_xlsr_default_geometry_is_the_300m_model() -> None:
     assert type(front_end.model.encoder).__name__ == "Wav2Vec2EncoderStableLayerNorm"
 
 
+def test_xlsr_with_nes2net_la_is_the_published_model() -> None:
+    with torch.device("meta"):
+        network = build_detector(XlsrConfig(), Nes2NetLaConfig())
+    # What the published checkpoint holds beside the encoder it uses: projections and quantiser of the pretraining
+    # and the masking embedding.
+    quantiser = 2 * 320 * 384 + 512 * 640 + 640
+    pretraining = quantiser + 768 * 768 + 768 + 1024 * 768 + 768 + 1024
+    total = sum(p.numel() for p in network.parameters()) + pretraining
+    assert total == pytest.approx(317.9e6, abs=0.1e6)
+
+
+def test_xlsr_gives_all_layers_one_after_the_other() -> None:
+    last = build_front_end(XLSR).eval()
+    every = build_front_end(XLSR.model_copy(update={"output": "all-layers"})).eval()
+    state = {k: v for k, v in last.state_dict().items() if not k.startswith("model.encoder.layer_norm.")}
+    every.load_state_dict(state, strict=True)
+    wave = noise(16_000, batch=2)
+    with torch.inference_mode():
+        states = every(wave)
+        assert states.shape == (2, 16, 2 * 49)
+        assert every.out_channels == 16
+        first, second = (part.transpose(1, 2) for part in states.split(49, dim=2))
+        layers = last.model.encoder.layers
+        torch.testing.assert_close(layers[1](first), second)
+        torch.testing.assert_close(last.model.encoder.layer_norm(second).transpose(1, 2), last(wave))
+
+
 def test_xlsr_hears_the_level_and_masks_nothing() -> None:
     front_end = build_front_end(XLSR).train()
     wave = noise(6_400)

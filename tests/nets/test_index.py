@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from spoofcheck.cli import run
 from spoofcheck.errors import ModelError
 from spoofcheck.nets import index
-from tests.support.models import tiny_bundle
+from spoofcheck.nets.bundle import load_tracer
+from tests.support.models import tiny_bundle, tiny_tracer
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +174,40 @@ def test_runs_as_a_module(shipped: Path) -> None:
     (shipped / "index.json").write_bytes(before)
     assert subprocess.run(command, capture_output=True, text=True, check=False).returncode == 0
     assert (shipped / "index.json").read_bytes() == before
+
+
+def test_tracers_are_listed_and_never_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_tracer(tmp_path / "a-tracer")
+    with pytest.raises(ModelError, match="the default model must be a detector"):
+        index.write_index(tmp_path)
+    tiny_bundle(tmp_path / "detector")
+    with pytest.raises(ModelError, match="must be a detector, not 'a-tracer'"):
+        index.write_index(tmp_path, default="a-tracer")
+    assert index.write_index(tmp_path).default == "detector"
+    monkeypatch.setattr(index, "models_dir", lambda: tmp_path)
+    assert index.list_models() == ("detector", "a-tracer")
+    assert index.verify_model("a-tracer") == []
+    assert load_tracer(index.find_model("a-tracer")).config.classes == ("A0", "A1", "A2")
+    (tmp_path / "a-tracer" / "model.safetensors").write_bytes(b"other")
+    assert index.verify_model("a-tracer") != []
+    with pytest.raises(ModelError, match="SHA-256"):
+        load_tracer(tmp_path / "a-tracer")
+
+
+def test_the_listing_tells_tracers_from_detectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_tracer(tmp_path / "a-tracer")
+    tiny_bundle(tmp_path / "detector")
+    index.write_index(tmp_path)
+    monkeypatch.setattr(index, "models_dir", lambda: tmp_path)
+    monkeypatch.setattr("spoofcheck.resources.models_dir", lambda: tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run(["models", "list"]) == 0
+    _, detector, tracer = capsys.readouterr().out.splitlines()
+    assert detector.split()[:3] == ["detector", "detector", "1"]
+    assert detector.rstrip().endswith("default")
+    assert tracer.split()[:3] == ["a-tracer", "tracer", "1"]
+    assert "spectral-stem -> pooled-embedding, 64 channels, 3 classes" in tracer
+    assert run(["models", "show", str(tmp_path / "a-tracer")]) == 0
+    assert capsys.readouterr().out.startswith("# Tiny tracer")
