@@ -72,3 +72,24 @@ def test_a_file_that_is_not_there_or_not_a_file(tmp_path: Path) -> None:
         load_document(tmp_path / "gone\n.json")
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         load_document(tmp_path)
+
+
+def test_a_result_saved_before_there_were_tracers_is_read() -> None:
+    saved = json.loads(SAVED)
+    del saved["tracer"], saved["options"]["trace_all"]
+    for finding in saved["findings"]:
+        del finding["trace"]
+        finding["sources"] = []
+    document = parse_document(json.dumps(saved))
+    assert document.tracer is None
+    assert document.options.trace_all is False
+    assert all(finding.trace is None for finding in document.findings)
+    assert "Similar" not in render(document, Format.HTML)
+
+
+def test_a_trace_without_sources_is_refused() -> None:
+    saved = json.loads(SAVED)
+    traced = next(finding for finding in saved["findings"] if finding["trace"])
+    traced["sources"] = []
+    with pytest.raises(UsageError, match="names the sources it was compared with"):
+        parse_document(json.dumps(saved))

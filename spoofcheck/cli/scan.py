@@ -99,6 +99,21 @@ def scan(
             show_default="the model's own",
         ),
     ] = None,
+    tracer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR|hub:OWNER/NAME",
+            help="Say which source known to this tracer a flagged exhibit is most similar to.",
+            rich_help_panel=_ANALYSIS,
+            show_default="no tracing",
+        ),
+    ] = None,
+    trace_all: Annotated[
+        bool,
+        typer.Option(
+            "--trace-all", help="Trace every scored exhibit, not only flagged ones.", rich_help_panel=_ANALYSIS
+        ),
+    ] = False,
     device: Annotated[Device, typer.Option(help="Where the network runs.", rich_help_panel=_ANALYSIS)] = Device.AUTO,
     batch_size: Annotated[
         str,
@@ -167,6 +182,8 @@ def scan(
         device=device.value,
         batch_windows=batch_windows,
         workers=workers,
+        tracer=tracer,
+        trace_all=trace_all,
         debug=debug,
     )
     scanner = Scanner(model, options)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from spoofcheck.audio.inputs import display_path
 from spoofcheck.detect.decision import Decision
+from spoofcheck.detect.tracing import Trace
 from spoofcheck.schema import Finding, MediaInfo, QualityInfo, Reason, Verdict, WindowResult
 from spoofcheck.types import ChannelSummary, RecordingSummary, Skipped, WindowScore, samples_to_seconds
 
@@ -27,9 +28,14 @@ def skipped_finding(skipped: Skipped) -> Finding:
 
 
 def recording_finding(
-    summary: RecordingSummary, channel: ChannelSummary, windows: Sequence[WindowScore], decision: Decision
+    summary: RecordingSummary,
+    channel: ChannelSummary,
+    windows: Sequence[WindowScore],
+    decision: Decision,
+    trace: Trace | None = None,
+    warnings: Sequence[Reason] = (),
 ) -> Finding:
-    """The finding of one channel of a recording that was read to its end."""
+    """The finding of one channel of a recording that was read to its end; `warnings` come after all other reasons."""
     quality = channel.quality
     return Finding(
         path=display_path(summary.file.path),
@@ -40,9 +46,11 @@ def recording_finding(
         verdict=decision.verdict,
         spoof_llr=decision.spoof_llr,
         raw_score=decision.raw_score,
-        reasons=(*decision.reasons, *(Reason(code=code, message=text) for code, text in summary.warnings)),
+        reasons=(*decision.reasons, *(Reason(code=code, message=text) for code, text in summary.warnings), *warnings),
         spans=decision.spans,
         windows=tuple(_window_result(window) for window in windows),
+        sources=trace.sources if trace is not None else (),
+        trace=trace.info if trace is not None else None,
         media=_media_info(summary),
         quality=QualityInfo(
             silence_share=quality.silence_share,

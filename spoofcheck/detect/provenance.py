@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import platform
-import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 
-from spoofcheck import __version__
 from spoofcheck.detect.scan import Scanner
-from spoofcheck.nets.bundle import Bundle
-from spoofcheck.resources import checkout_dir
+from spoofcheck.detect.toolinfo import tool_info
+from spoofcheck.nets.bundle import Bundle, TracerBundle
 from spoofcheck.schema import (
     CalibrationInfo,
     Finding,
@@ -21,20 +16,9 @@ from spoofcheck.schema import (
     OptionsInfo,
     RunInfo,
     ScanDocument,
-    ToolInfo,
+    TracerInfo,
 )
 from spoofcheck.types import SAMPLE_RATE_HZ
-
-_LIBRARIES = (
-    "numpy",
-    "safetensors",
-    "silero-vad",
-    "soundfile",
-    "soxr",
-    "torch",
-    "torchaudio",
-    "transformers",
-)
 
 
 def build_document(
@@ -54,7 +38,7 @@ def build_document(
     """
     finished_at = datetime.now(UTC)
     return ScanDocument(
-        tool=_tool_info(command_line),
+        tool=tool_info(command_line),
         run=RunInfo(
             started_at=started_at.astimezone(UTC).isoformat(timespec="seconds"),
             finished_at=finished_at.isoformat(timespec="seconds"),
@@ -63,6 +47,7 @@ def build_document(
             complete=complete,
         ),
         model=model_info(scanner.bundle),
+        tracer=None if scanner.tracer is None else tracer_info(scanner.tracer.bundle),
         options=_options_info(scanner),
         findings=tuple(findings),
     )
@@ -92,38 +77,23 @@ def model_info(bundle: Bundle) -> ModelInfo:
     )
 
 
-def git_commit() -> str | None:
-    """Commit of the checkout the program runs from, with `+changes` when it differs; None for an installed wheel."""
-    root = checkout_dir()
-    if root is None:
-        return None
-    commit = _git(root, "rev-parse", "HEAD")
-    if commit is None:
-        return None
-    return commit + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _tool_info(command_line: Sequence[str]) -> ToolInfo:
-    return ToolInfo(
-        version=__version__,
-        git_commit=git_commit(),
-        # Arguments may hold bytes that are no text; a document is text.
-        command_line=tuple(
-            a.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for a in command_line
-        ),
-        python=sys.version.split()[0],
-        platform=platform.platform(),
-        libraries={name: version(name) for name in _LIBRARIES},
+def tracer_info(bundle: TracerBundle) -> TracerInfo:
+    """The tracer's identity, sources and figures as the document states them."""
+    config = bundle.config
+    return TracerInfo(
+        name=config.name,
+        version=config.version,
+        architecture=config.architecture,
+        weights_sha256=bundle.weights_sha256,
+        config_sha256=bundle.config_sha256,
+        licence=config.licence,
+        training_data=config.training_data,
+        classes=config.classes,
+        rule=config.open_set.words,
+        threshold=config.open_set.threshold,
+        threshold_data=config.open_set.data,
+        limitations=config.limitations,
+        validation=config.validation,
     )
 
 
@@ -143,4 +113,5 @@ def _options_info(scanner: Scanner) -> OptionsInfo:
         partial_threshold_llr=rule.partial_threshold_llr,
         device=str(scanner.scorer.device),
         dtype=str(scanner.scorer.dtype).removeprefix("torch."),
+        trace_all=options.trace_all,
     )

@@ -1,7 +1,8 @@
 """The pipeline: recordings are read ahead in threads, their windows batched over files, scored and judged.
 
-Data flows one way: `Path -> Window ... RecordingSummary -> WindowScore -> Decision -> Finding`. Findings come in the
-order of the inputs, whatever the number of readers. One bad input becomes one `skipped` finding; it never ends a scan.
+Data flows one way: `Path -> Window ... RecordingSummary -> WindowScore -> Decision -> Trace -> Finding`. Findings come
+in the order of the inputs, whatever the number of readers. One bad input becomes one `skipped` finding; it never ends a
+scan.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -25,10 +26,11 @@ from spoofcheck.detect.findings import recording_finding, skipped_finding
 from spoofcheck.detect.progress import NoProgress, Progress
 from spoofcheck.detect.readers import Readers
 from spoofcheck.detect.scorer import DeviceName, WindowScorer
-from spoofcheck.errors import UsageError
-from spoofcheck.nets.bundle import Bundle, load_bundle
+from spoofcheck.detect.tracing import Trace, TracerScorer, trace_recording, windows_to_trace
+from spoofcheck.errors import InputError, UsageError
+from spoofcheck.nets.bundle import Bundle, load_bundle, load_tracer
 from spoofcheck.nets.index import find_model
-from spoofcheck.schema import Finding
+from spoofcheck.schema import FLAGGED, Finding, Reason
 from spoofcheck.types import (
     AudioFile,
     RecordingSummary,
@@ -53,6 +55,10 @@ class ScanOptions:
     device: DeviceName = "auto"
     batch_windows: int | None = None
     workers: int | None = None
+    tracer: str | Path | None = None
+    """Compare exhibits judged spoof or partial with the sources this tracer knows."""
+    trace_all: bool = False
+    """Trace every exhibit that has a scored window."""
     debug: bool = False
     """Raise what nobody foresaw instead of skipping the file it happened in."""
 
@@ -65,7 +71,7 @@ class Scanner:
         options: see `ScanOptions`.
 
     Raises:
-        ModelError: the model is missing, damaged or not what its index says.
+        ModelError: the model or the tracer is missing, damaged or not what its index says.
         UsageError: an option the model or machine cannot honour.
     """
 
@@ -81,6 +87,15 @@ class Scanner:
             )
         self.rule = with_threshold(config.decision, self.options.threshold_llr)
         self.scorer = WindowScorer(self.bundle, self.options.device, self.options.batch_windows)
+        self.tracer = self._load_tracer()
+
+    def _load_tracer(self) -> TracerScorer | None:
+        if self.options.tracer is None:
+            if self.options.trace_all:
+                raise UsageError("--trace-all: there is no tracer; name one with --tracer")
+            return None
+        bundle = load_tracer(find_model(self.options.tracer))
+        return TracerScorer(bundle, self.options.device, self.options.batch_windows)
 
     def findings(self, inputs: Iterable[Path | Skipped], progress: Progress | None = None) -> Iterator[Finding]:
         """Judge inputs one by one, lazily; closing the iterator stops the readers.
@@ -141,10 +156,42 @@ class Scanner:
             yield skipped_finding(Skipped(file.path, "score-not-finite", message))
             return
         config = self.bundle.config
+        judged = []
         for channel in summary.channels:
             windows = [self._calibrated(window) for window in file.windows[channel.channel]]
             decision = decide(windows, summary.file, channel.quality, config.calibration, self.rule, config.validated)
-            yield recording_finding(summary, channel, windows, decision)
+            judged.append((channel, windows, decision))
+        wanted = {
+            channel.channel: windows_to_trace(windows, self.rule.window_threshold_llr)
+            for channel, windows, decision in judged
+            if self.options.trace_all or decision.verdict in FLAGGED
+        }
+        traces, not_traced = self._traced(summary, wanted)
+        for channel, windows, decision in judged:
+            warnings = not_traced if wanted.get(channel.channel) else ()
+            yield recording_finding(summary, channel, windows, decision, traces.get(channel.channel), warnings)
+
+    def _traced(
+        self, summary: RecordingSummary, wanted: Mapping[int | None, Collection[int]]
+    ) -> tuple[dict[int | None, Trace], tuple[Reason, ...]]:
+        """The traces by channel, or why there are none."""
+        if self.tracer is None or not any(wanted.values()):
+            return {}, ()
+        try:
+            return trace_recording(self.tracer, summary, wanted, self._read_again), ()
+        except InputError as error:
+            return {}, (Reason(code="not-traced", message=f"It could not be traced: {error.message}"),)
+
+    def _read_again(self, summary: RecordingSummary) -> Generator[AudioFile | Window | RecordingSummary]:
+        # Every window with samples: which of them hold speech is known from the first reading.
+        return read_windows(
+            summary.file.path,
+            window_samples=self.bundle.config.window_samples,
+            hop_samples=self.hop_samples,
+            channels="each" if summary.channel_mode == "each" else "mix",
+            vad=False,
+            min_window_speech_s=0.0,
+        )
 
     def _calibrated(self, window: _HeardWindow) -> WindowScore:
         calibration = self.bundle.config.calibration
@@ -173,7 +220,7 @@ def scan(
     Args:
         paths: files and folders (folders are searched recursively).
         model: a shipped model's name, a model directory, or None for the default.
-        options: hop, channels, voice activity gate, threshold, device, batch size, workers.
+        options: hop, channels, voice activity gate, threshold, device, batch size, workers, tracer.
         include: only names or relative paths matching one of these globs.
         exclude: no names or relative paths matching one of these globs.
         progress: told what happens while it happens.

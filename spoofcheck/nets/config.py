@@ -295,6 +295,14 @@ class OpenSetConfig(_Config):
     threshold: float = Field(ge=0, le=1)
     data: str = Field(description="what the threshold was chosen on")
 
+    @property
+    def words(self) -> str:
+        """The rule as a scan applies and states it."""
+        return (
+            f"{UNKNOWN_SOURCE} when the largest similarity (softmax, averaged over the traced windows) is below "
+            f"{self.threshold:g}"
+        )
+
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 

@@ -21,7 +21,7 @@ from spoofcheck.render import measures
 from spoofcheck.render.paths import common_folder, relative_names, shortened
 from spoofcheck.render.text import MISSING, count, format_llr, format_span, format_time, isolated, printable
 from spoofcheck.render.timeline import Level, strip
-from spoofcheck.render.wording import VERDICT_WORDS
+from spoofcheck.render.wording import VERDICT_WORDS, similar_to
 from spoofcheck.schema import FLAGGED, Finding, OptionsInfo, ScanDocument, Verdict
 
 _VERDICT_STYLES = {
@@ -49,6 +49,8 @@ _INDENT = 2
 _MIN_NAME_CELLS = 16
 _MIN_WIDTH_WITH_FLAGS = 110
 _MAX_FLAGS_CELLS = 28
+_MIN_WIDTH_WITH_SOURCE = 110
+_MAX_SOURCE_CELLS = 28
 _SPANS_SHOWN = 8
 _FLAGGED_SHOWN = 10
 _TEXT_WIDTH = 100
@@ -95,6 +97,13 @@ def summary(document: ScanDocument) -> str:
         listed = [_with_channel(names[finding.path], finding) for finding in flagged[:_FLAGGED_SHOWN]]
         rest = f", and {len(flagged) - _FLAGGED_SHOWN:,} more" if len(flagged) > _FLAGGED_SHOWN else ""
         lines.append(f"Flagged: {', '.join(listed)}{rest}")
+    traced = [finding for finding in exhibits if finding.trace is not None]
+    if traced:
+        known = sum(finding.trace.decision == finding.sources[0].name for finding in traced if finding.trace)
+        lines.append(
+            f"Traced: {count(len(traced), 'exhibit')} ({known:,} most similar to an enrolled source, "
+            f"{len(traced) - known:,} unknown)"
+        )
     unscored = sum(window.spoof_llr is None for finding in exhibits for window in finding.windows)
     if unscored:
         windows = sum(len(finding.windows) for finding in exhibits)
@@ -123,6 +132,7 @@ class _Layout:
     def __init__(self, document: ScanDocument, width: int, *, ascii_only: bool) -> None:
         self._options: OptionsInfo = document.options
         self._bound = document.model.calibration.llr_bound
+        self._tracer = document.tracer
         self._complete = document.run.complete
         self._width = width
         self._ascii = ascii_only
@@ -172,8 +182,13 @@ class _Layout:
         ]
         if any(finding.channel is not None for finding in self._exhibits):
             columns.insert(0, _Column("Ch", 2))
+        if self._tracer is not None and self._width >= _MIN_WIDTH_WITH_SOURCE:
+            widest = max((cell_len(self._source(finding)) for finding in self._exhibits), default=0)
+            columns.append(_Column("Similar to", max(len("Similar to"), min(widest, _MAX_SOURCE_CELLS))))
         widest = max((cell_len(flags) for flags in map(self._flags, self._exhibits)), default=0)
-        if widest and self._width >= _MIN_WIDTH_WITH_FLAGS:
+        taken = sum(column.cells + _GAP for column in columns)
+        room = self._width - taken - _MIN_NAME_CELLS - 2 * _GAP
+        if widest and self._width >= _MIN_WIDTH_WITH_FLAGS and room >= len("Flags"):
             columns.append(_Column("Flags", max(len("Flags"), min(widest, _MAX_FLAGS_CELLS))))
         rest = sum(column.cells + _GAP for column in columns)
         longest = max((cell_len(name) for name in self._names.values()), default=0)
@@ -183,8 +198,8 @@ class _Layout:
     def _exhibit(self, finding: Finding) -> Iterator[Text]:
         label = self._labels[self._names[finding.path]]
         first, *more = chop_cells(label, self._columns[0].cells) or [""]
-        flags, last = self._flags(finding), self._columns[-1]
-        beside = last.title == "Flags" and cell_len(flags) <= last.cells
+        flags, source = self._flags(finding), self._source(finding)
+        flags_fit, source_fits = self._fits("Flags", flags), self._fits("Similar to", source)
         cells = {
             "File": Text(isolated(first)),
             "Ch": Text(_channel_mark(finding)),
@@ -193,7 +208,8 @@ class _Layout:
             "Verdict": Text(VERDICT_WORDS[finding.verdict], _VERDICT_STYLES[finding.verdict]),
             "LLR": Text(format_llr(finding.spoof_llr, self._bound)),
             "Spoofed": Text(format_time(measures.spoofed_s(finding)) if finding.spans else MISSING),
-            "Flags": Text(flags if beside else ""),
+            "Similar to": Text(source if source_fits else ""),
+            "Flags": Text(flags if flags_fit else ""),
         }
         yield self._row([cells[column.title] for column in self._columns])
         for part in more:
@@ -201,8 +217,17 @@ class _Layout:
         yield from self._strip(finding)
         if finding.spans:
             yield self._spans(finding)
-        if flags and not beside:
+        if source and not source_fits:
+            yield self._line(self._safe(similar_to(finding)), "", _INDENT)
+        if flags and not flags_fit:
             yield self._line(f"flags: {flags}", "yellow", _INDENT)
+
+    def _fits(self, title: str, text: str) -> bool:
+        return any(column.title == title and cell_len(text) <= column.cells for column in self._columns)
+
+    def _source(self, finding: Finding) -> str:
+        """The trace as a cell: the most similar enrolled source, or `unknown`."""
+        return isolated(self._safe(finding.trace.decision)) if finding.trace is not None else ""
 
     def _flags(self, finding: Finding) -> str:
         return self._safe(", ".join(measures.flags(finding)))
@@ -242,6 +267,12 @@ class _Layout:
         key.rstrip()
         yield key
         yield self._line(f"LLR: natural-log likelihood ratio, + supports synthetic, bound ±{self._bound:.1f}", "dim")
+
+        if any(finding.trace is not None for finding in self._exhibits) and self._tracer is not None:
+            enrolled = count(len(self._tracer.classes), "enrolled source")
+            text = f"Similar to: closest of {enrolled}, by {self._safe(self._tracer.name)}; likeness, not origin;"
+            yield self._line(text, "dim")
+            yield self._line(self._safe(self._tracer.rule), "dim", _INDENT)
 
     def _skipped_table(self) -> Table:
         table = Table.grid(padding=(0, _GAP), pad_edge=False)

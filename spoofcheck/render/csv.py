@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from spoofcheck.render.measures import spoofed_s
 from spoofcheck.render.text import format_span, printable
+from spoofcheck.render.wording import similar_to
 from spoofcheck.schema import Finding, ScanDocument
 
 Cell = str | int | float | None
@@ -62,11 +63,17 @@ COLUMNS: dict[str, Callable[[ScanDocument, Finding], Cell]] = {
     "clipping_share": lambda _, f: f.quality.clipping_share if f.quality else None,
     "silence_share": lambda _, f: f.quality.silence_share if f.quality else None,
     "bandwidth_hz": lambda _, f: f.quality.bandwidth_hz if f.quality else None,
+    "trace": lambda _, f: outside(similar_to(f)),
+    "trace_decision": lambda _, f: outside(f.trace.decision) if f.trace else "",
+    "trace_windows": lambda _, f: f.trace.windows if f.trace else None,
     "closest_source": lambda _, f: outside(f.sources[0].name) if f.sources else "",
     "closest_similarity": lambda _, f: f.sources[0].similarity if f.sources else None,
     "model": lambda d, _: outside(d.model.name),
     "model_version": lambda d, _: outside(d.model.version),
     "weights_sha256": lambda d, _: outside(d.model.weights_sha256),
+    "tracer": lambda d, _: outside(d.tracer.name) if d.tracer else "",
+    "tracer_version": lambda d, _: outside(d.tracer.version) if d.tracer else "",
+    "tracer_weights_sha256": lambda d, _: outside(d.tracer.weights_sha256) if d.tracer else "",
     "tool_version": lambda d, _: outside(d.tool.version),
 }
 """Every column and where its cell comes from, in the order in which they are written."""

@@ -108,6 +108,7 @@ class Exhibit:
     supporting: tuple[WindowRow, ...]
     contrary: tuple[WindowRow, ...]
     not_scored: tuple[tuple[str, int], ...]
+    similar_to: str
 
 
 def render(document: ScanDocument) -> str:
@@ -196,7 +197,12 @@ def _exhibit(number: int, finding: Finding, name: str, document: ScanDocument) -
                 if window.spoof_llr is None
             ).items()
         ),
+        similar_to=_sentence(wording.similar_to(finding)),
     )
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _ratios(finding: Finding, bound: float) -> tuple[str, str] | None:

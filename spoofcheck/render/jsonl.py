@@ -1,4 +1,4 @@
-"""One finding per line, each with what it takes to read the line alone: schema, tool, model, weights."""
+"""One finding per line, each with what it takes to read the line alone: schema, tool, model, tracer, weights."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ def render(document: ScanDocument) -> str:
 
 def render_line(document: ScanDocument, finding: Finding) -> str:
     """One finding as a line without its newline."""
-    origin = {
+    origin: dict[str, str] = {
         "schema_version": document.schema_version,
         "tool_version": document.tool.version,
         "model": document.model.name,
         "model_version": document.model.version,
         "weights_sha256": document.model.weights_sha256,
     }
+    if document.tracer is not None:
+        origin |= {
+            "tracer": document.tracer.name,
+            "tracer_version": document.tracer.version,
+            "tracer_weights_sha256": document.tracer.weights_sha256,
+        }
     # Joined as text: pydantic writes a finding's thousands of windows far faster than the json module would.
     head = json.dumps(origin, ensure_ascii=False, separators=(",", ":"))
     return escape_unsafe(f"{head[:-1]},{finding.model_dump_json()[1:]}")

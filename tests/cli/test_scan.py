@@ -84,6 +84,9 @@ def test_exit_codes_follow_the_findings(scan, folder: Path) -> None:
         (["scan", "{noise}", "--model", "{tiny}", "--hop", "0"], "speech would go unheard"),
         (["scan", "{noise}", "--model", "{tiny}", "--device", "cuda"], "not available"),
         (["scan", "{noise}", "--channels", "left"], "left"),
+        (["scan", "{noise}", "--model", "{tiny}", "--trace-all"], "name one with --tracer"),
+        (["scan", "{noise}", "--model", "{tiny}", "--tracer", "{tiny}"], "only a tracer can be given with --tracer"),
+        (["scan", "{noise}", "--model", "{tiny}", "--tracer", "no-such-tracer"], "no-such-tracer"),
         (["scan", "--nonsense"], "nonsense"),
         (["report", "{noise}"], "noise.wav"),
         (["report", "{empty}/missing.json"], "missing.json"),
@@ -245,6 +248,107 @@ def test_globs_and_file_lists_choose_the_inputs(scan, folder: Path, tmp_path: Pa
     assert names(folder, "--include", "a*", "--include", "b*") == ["a.wav", "b.wav"]
     assert names(folder, "--exclude", "*.flac.wav") == ["a.wav", "b.wav"]
     assert names("--files-from", listing) == ["b.wav", "missing.wav"]
+
+
+def test_flagged_exhibits_are_traced_and_no_others_unless_asked(scan, folder: Path, tiny_tracer_model: Path) -> None:
+    for seed in range(6):
+        write_noise(folder / f"{seed}.wav", seconds=4 + 2 * seed, seed=seed, level=0.01 * 3**seed)
+    llrs = sorted(f.spoof_llr for f in scan("--no-vad", folder)[1].findings)
+    threshold = str((llrs[2] + llrs[3]) / 2)
+    common = ("--no-vad", "--threshold", threshold, "--tracer", tiny_tracer_model)
+    document = scan(*common, folder)[1]
+    assert document.tracer is not None
+    assert document.tracer.classes == ("A0", "A1", "A2")
+    assert document.tracer.weights_sha256 != document.model.weights_sha256
+    assert document.options.trace_all is False
+    assert {f.verdict in ("spoof", "partial") for f in document.findings} == {True, False}
+    for finding in document.findings:
+        assert (finding.trace is not None) == (finding.verdict in ("spoof", "partial"))
+        if finding.trace is None:
+            assert finding.sources == ()
+            continue
+        assert sum(source.similarity for source in finding.sources) == pytest.approx(1)
+        flagged = sum(w.spoof_llr >= document.options.window_threshold_llr for w in finding.windows)
+        assert finding.trace.windows == (flagged or len(finding.windows))
+        is_known = finding.sources[0].similarity >= 0.5
+        assert finding.trace.decision == (finding.sources[0].name if is_known else "unknown")
+    everything = scan(*common, "--trace-all", folder)[1]
+    assert everything.options.trace_all is True
+    assert all(finding.trace is not None for finding in everything.findings)
+    for some, every in zip(document.findings, everything.findings, strict=True):
+        assert some.trace is None or (some.trace, some.sources) == (every.trace, every.sources)
+    assert [f.spoof_llr for f in everything.findings] == [f.spoof_llr for f in document.findings]
+
+
+def test_traces_do_not_depend_on_batch_order_or_workers(scan, folder: Path, tiny_tracer_model: Path) -> None:
+    for seed in range(3):
+        write_noise(folder / f"{seed}.wav", seconds=5 + 6 * seed, seed=seed, level=0.01 * 5**seed)
+    files = sorted(folder.iterdir())
+    common = ("--no-vad", "--threshold", "-100", "--tracer", tiny_tracer_model)
+
+    def traces(*arguments: str | Path) -> dict[str, list[object]]:
+        findings = scan(*common, *arguments)[1].findings
+        return {f.path: [f.trace.decision, *((s.name, s.similarity) for s in f.sources)] for f in findings}
+
+    reference = traces("--batch-size", "1", "--workers", "1", *files)
+    similarities = {path: [s for _, s in values[1:]] for path, values in reference.items()}
+    assert len({tuple(values) for values in similarities.values()}) == len(files), "files must differ"
+    for arguments in (("--batch-size", "3", *files[::-1]), ("--batch-size", "64", "--workers", "3", *files)):
+        for path, values in traces(*arguments).items():
+            assert [s for _, s in values[1:]] == pytest.approx(similarities[path], abs=1e-4)
+            assert values[0] == reference[path][0]
+
+
+def test_each_leg_of_a_call_is_traced_by_itself(scan, folder: Path, tiny_tracer_model: Path) -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(0, 0.01, 9 * RATE_HZ), rng.normal(0, 0.2, 9 * RATE_HZ)
+    soundfile.write(folder / "call.wav", np.stack([left, right], axis=1), RATE_HZ, subtype="FLOAT")
+    soundfile.write(folder / "left.wav", left, RATE_HZ, subtype="FLOAT")
+    document = scan("--no-vad", "--threshold", "-100", "--trace-all", "--tracer", tiny_tracer_model, folder)[1]
+    first, second, alone = document.findings
+    assert [f.channel for f in document.findings] == [0, 1, None]
+    assert first.sources[0].similarity != second.sources[0].similarity
+    assert [s.similarity for s in first.sources] == pytest.approx([s.similarity for s in alone.sources], abs=1e-4)
+
+
+def test_a_file_that_vanishes_before_it_is_traced_keeps_its_verdict(
+    scan, folder: Path, tiny_tracer_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spoofcheck.detect.scan import Scanner
+
+    path = write_noise(folder / "a.wav")
+    read_again = Scanner._read_again
+
+    def vanished(scanner: Scanner, summary: object) -> object:
+        path.unlink()
+        return read_again(scanner, summary)
+
+    monkeypatch.setattr(Scanner, "_read_again", vanished)
+    status, document, _ = scan("--no-vad", "--threshold", "-100", "--tracer", tiny_tracer_model, folder)
+    (finding,) = document.findings
+    assert status == 1
+    assert finding.verdict == "spoof"
+    assert finding.trace is None
+    assert finding.reasons[-1].code == "not-traced"
+
+
+def test_every_output_speaks_of_likeness(
+    folder: Path, tmp_path: Path, tiny_model: Path, tiny_tracer_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_noise(folder / "a.wav")
+    outputs = {option: tmp_path / f"out{option}" for option in ("--json", "--jsonl", "--csv", "--report")}
+    arguments = ["scan", str(folder), "--model", str(tiny_model), "--no-vad", "--device", "cpu", "--threshold", "-100"]
+    for option, target in outputs.items():
+        arguments += [option, str(target)]
+    assert run([*arguments, "--tracer", str(tiny_tracer_model)]) == 1
+    out, err = capsys.readouterr()
+    assert "of 3 enrolled sources" in out
+    assert "Traced: 1 exhibit (" in err
+    assert "of 3 enrolled sources" in outputs["--csv"].read_text()
+    assert "of 3 enrolled sources" in outputs["--report"].read_text()
+    assert json.loads(outputs["--jsonl"].read_text())["trace"]["enrolled"] == 3
+    document = ScanDocument.model_validate_json(outputs["--json"].read_bytes())
+    assert document.findings[0].trace is not None
 
 
 def test_the_document_says_what_is_needed_to_repeat_the_scan(scan, folder: Path, tiny_model: Path) -> None:

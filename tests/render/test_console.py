@@ -15,6 +15,7 @@ from tests.support.documents import (
     large_document,
     sample_document,
     skipped,
+    tracer,
     wavering,
 )
 
@@ -92,7 +93,7 @@ def test_flags_stand_in_a_column_or_on_a_line_of_their_own() -> None:
 
 
 def test_channels_are_named_as_in_a_player() -> None:
-    text = console.render(sample_document(), width=120)
+    text = console.render(sample_document(), width=140)
     assert "bank-security.flac  L " in text
     assert "bank-security.flac  R " in text
     mono = console.render(document([finding("a.wav", Verdict.SPOOF, 3.0, [3.0])]))
@@ -112,6 +113,7 @@ def test_the_summary_counts_and_points() -> None:
         "Examined 8 recordings (9 exhibits), 12:47.2 of audio in 0:38.2 (20 x real time)\n"
         "Verdicts: 2 spoof, 1 partial, 3 inconclusive, 3 bona fide, 2 not examined\n"
         "Flagged: calls/2026-10-30 bank-security.flac [R], voicemail-accounts.mp3, address-1961.wav\n"
+        "Traced: 3 exhibits (2 most similar to an enrolled source, 1 unknown)\n"
         "Not scored: 13 of 214 windows\n"
         "Not examined: 2 inputs (truncated-header, not-audio)\n"
     )
@@ -136,3 +138,24 @@ def test_a_run_without_its_volatile_part_has_no_speed() -> None:
     example = sample_document()
     blank = example.model_copy(update={"run": example.run.model_copy(update={"elapsed_s": 0.0})})
     assert console.summary(blank).startswith("Examined 8 recordings (9 exhibits), 12:47.2 of audio\n")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_trace_is_a_column_where_there_is_room_and_a_line_where_not(width: int) -> None:
+    sources = [("VITS", 0.8), ("XTTS v2", 0.1)]
+    example = document(
+        [
+            finding("a.wav", Verdict.SPOOF, 3.0, [3.0], sources=sources),
+            finding("b.wav", Verdict.SPOOF, 3.0, [3.0], sources=[("VITS", 0.3)]),
+            finding("c.wav", Verdict.SPOOF, 3.0, [3.0], sources=[("a source of a very long name" * 3, 0.8)]),
+        ],
+        tracer=tracer(),
+    )
+    lines = console.render(example, width=width).splitlines()
+    text = " ".join(" ".join(lines).split())
+    assert ("Similar to" in lines[0]) == (width == 120)
+    assert ("most similar to VITS of 4 enrolled sources" in text) == (width == 80)
+    assert ("unknown: closest enrolled VITS, of 4 enrolled sources" in text) == (width == 80)
+    assert "most similar to a source of a very long name" in text, "what fits no column has its own line"
+    assert "closest of 4 enrolled sources, by compact-tracer; likeness, not origin" in text
+    assert "enrolled" not in console.render(document([finding("a", Verdict.SPOOF, 3.0, [3.0])]), width=width)

@@ -20,6 +20,7 @@ from tests.support.documents import (
     large_document,
     sample_document,
     skipped,
+    tracer,
     windows,
 )
 
@@ -82,6 +83,10 @@ def test_every_jsonl_line_stands_alone(example: ScanDocument) -> None:
         assert data.pop("model") == "compact-detector"
         assert data.pop("model_version") == "1"
         assert data.pop("weights_sha256") == example.model.weights_sha256
+        if example.tracer is not None:
+            assert data.pop("tracer") == example.tracer.name
+            assert data.pop("tracer_version") == "1"
+            assert data.pop("tracer_weights_sha256") == example.tracer.weights_sha256
         assert Finding.model_validate(data) == expected
 
 
@@ -108,7 +113,8 @@ def test_csv_values() -> None:
                 sources=[("VITS", 0.8)],
             ),
             skipped("bad.wav"),
-        ]
+        ],
+        tracer=tracer(),
     )
     call, bad = rows(render(example, Format.CSV))
     assert float(call["spoof_llr"]) == -1.62
@@ -118,6 +124,10 @@ def test_csv_values() -> None:
     assert call["spans"] == "0:08.0-0:12.0; 0:10.0-0:14.0"
     assert call["reason_codes"] == "spoofed-passage"
     assert (call["closest_source"], call["closest_similarity"]) == ("VITS", "0.8")
+    assert (call["trace"], call["trace_decision"]) == ("most similar to VITS of 4 enrolled sources", "VITS")
+    assert (call["trace_windows"], call["tracer"]) == ("1", "compact-tracer")
+    assert call["tracer_weights_sha256"] == tracer().weights_sha256
+    assert {bad[name] for name in ("trace", "trace_decision", "trace_windows", "closest_source")} == {""}
     assert call["weights_sha256"] == example.model.weights_sha256
     assert bad["verdict"] == "skipped"
     assert bad["reason"] == "No audio stream was found in it."

@@ -19,6 +19,9 @@ from spoofcheck.schema import (
     SourceMatch,
     Span,
     ToolInfo,
+    TraceInfo,
+    TracerInfo,
+    TracingFigure,
     ValidationFigure,
     Verdict,
     WindowResult,
@@ -37,7 +40,47 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def document(findings: Iterable[Finding], *, complete: bool = True, hop_s: float = WINDOW_S) -> ScanDocument:
+TRACER_CLASSES = ("StyleTTS 2", "Tacotron 2", "VITS", "XTTS v2")
+TRACE_THRESHOLD = 0.5
+TRACE_RULE = "unknown when the largest similarity (softmax, averaged over the traced windows) is below 0.5"
+
+
+def tracer() -> TracerInfo:
+    """A tracer of four sources."""
+    return TracerInfo(
+        name="compact-tracer",
+        version="1",
+        architecture="spectral-stem -> pooled-embedding, 1024 channels, 4 classes",
+        weights_sha256=sha256("tracer weights"),
+        config_sha256=sha256("tracer config"),
+        licence="Apache-2.0",
+        training_data="6,691 synthetic clips of four systems",
+        classes=TRACER_CLASSES,
+        rule=TRACE_RULE,
+        threshold=TRACE_THRESHOLD,
+        threshold_data="the published rule",
+        limitations=("Voice conversion was not among its sources.",),
+        validation=(
+            TracingFigure(
+                dataset="eval (unseen clips)",
+                seen_trials=880,
+                unseen_trials=412,
+                accuracy=0.781,
+                macro_f1_seen=0.842,
+                unseen_precision=0.713,
+                unseen_recall=0.52,
+                auroc=0.874,
+                fpr95=0.611,
+                oscr=0.802,
+            ),
+            TracingFigure(dataset="dev", seen_trials=310, unseen_trials=0, accuracy=0.913, macro_f1_seen=0.902),
+        ),
+    )
+
+
+def document(
+    findings: Iterable[Finding], *, complete: bool = True, hop_s: float = WINDOW_S, tracer: TracerInfo | None = None
+) -> ScanDocument:
     """A whole result around `findings`."""
     return ScanDocument(
         tool=ToolInfo(
@@ -81,6 +124,7 @@ def document(findings: Iterable[Finding], *, complete: bool = True, hop_s: float
                 _figure("eval (unseen systems)", "window", 5_421, 4_006, 0.241, 0.0071),
             ),
         ),
+        tracer=tracer,
         options=OptionsInfo(
             window_s=WINDOW_S,
             hop_s=hop_s,
@@ -188,6 +232,7 @@ def finding(
         ),
         windows=scored,
         sources=tuple(SourceMatch(name=name, similarity=similarity) for name, similarity in sources),
+        trace=_trace(sources, sum(w.spoof_llr is not None and w.spoof_llr >= WINDOW_LLR for w in scored)),
         media=MediaInfo(
             size_bytes=int(length_s * 96_000) + 44,
             modified_at="2026-11-03T16:20:11+00:00",
@@ -207,6 +252,19 @@ def finding(
             peak_dbfs=-1.2,
             rms_dbfs=-21.7,
         ),
+    )
+
+
+def _trace(sources: Sequence[tuple[str, float]], windows: int) -> TraceInfo | None:
+    if not sources:
+        return None
+    name, similarity = sources[0]
+    return TraceInfo(
+        decision=name if similarity >= TRACE_THRESHOLD else "unknown",
+        rule=TRACE_RULE,
+        threshold=TRACE_THRESHOLD,
+        windows=max(1, windows),
+        enrolled=len(TRACER_CLASSES),
     )
 
 
@@ -275,6 +333,7 @@ def sample_document() -> ScanDocument:
                 container="FLAC",
                 sample_rate_hz=16_000,
                 spans=[(0.0, 84.0, 6.5218)],
+                sources=[("XTTS v2", 0.52), ("StyleTTS 2", 0.46), ("VITS", 0.01)],
                 reasons=[("above-spoof-threshold", "Pooled LLR +6.90 is at or above the threshold +1.50.")],
             ),
             finding(
@@ -287,7 +346,7 @@ def sample_document() -> ScanDocument:
                 codec="MPEG_LAYER_III",
                 sample_rate_hz=22_050,
                 bit_depth=None,
-                sources=[("StyleTTS 2", 0.81), ("VITS", 0.44), ("Tacotron 2", 0.12)],
+                sources=[("StyleTTS 2", 0.81), ("VITS", 0.11), ("Tacotron 2", 0.06)],
                 spans=[(0.0, 8.0, 3.05), (12.0, 18.7, 3.75)],
             ),
             finding(
@@ -298,6 +357,7 @@ def sample_document() -> ScanDocument:
                 duration_s=278.3,
                 sample_rate_hz=44_100,
                 spans=[(96.0, 128.0, 4.5381)],
+                sources=[("VITS", 0.41), ("XTTS v2", 0.33), ("StyleTTS 2", 0.2)],
                 reasons=[
                     (
                         "spoofed-passage",
@@ -359,7 +419,8 @@ def sample_document() -> ScanDocument:
             ),
             skipped(f"{FOLDER}/cut-off.wav", "truncated-header", "The file ends inside its header."),
             skipped(f"{FOLDER}/transcript.wav"),
-        ]
+        ],
+        tracer=tracer(),
     )
 
 
@@ -401,7 +462,12 @@ def hostile_document() -> ScanDocument:
         )
         for index, name in enumerate(HOSTILE_NAMES)
     ]
-    result = document([*exhibits, *(skipped(f"skip/{name}", message=name) for name in HOSTILE_NAMES)])
+    enrolled = tracer().model_copy(update={"classes": HOSTILE_NAMES, "name": HOSTILE_NAMES[1]})
+    enrolled = TracerInfo.model_validate(enrolled.model_dump())
+    result = document(
+        [*exhibits, *(skipped(f"skip/{name}", message=name) for name in HOSTILE_NAMES)],
+        tracer=enrolled,
+    )
     tool = result.tool.model_copy(
         update={
             "command_line": ToolInfo.model_validate(
