@@ -145,9 +145,8 @@ def detection(
 
     def group(name: str, names: list[str]) -> Group:
         scores, labels = part(names)
-        return Group(
-            name=name, rates=rates(scores, labels, llrs=llrs), transfer=transfer(scores, labels) if full else None
-        )
+        fixed = transfer(scores, labels) if full else None
+        return Group(name=name, rates=rates(scores, labels, llrs=llrs), transfer=fixed)
 
     everything = list(SYSTEMS)
     scores, labels = part(everything)
@@ -250,11 +249,13 @@ def _class_rows(matrix: list[list[int]]) -> list[ClassRow]:
 
 
 def _macro(name: str, rows: list[ClassRow]) -> ClassRow:
-    def mean(key: str) -> float:
-        return sum(getattr(row, key) for row in rows) / len(rows)
-
-    trials = sum(row.trials for row in rows)
-    return ClassRow(name=name, trials=trials, precision=mean("precision"), recall=mean("recall"), f1=mean("f1"))
+    return ClassRow(
+        name=name,
+        trials=sum(row.trials for row in rows),
+        precision=sum(row.precision for row in rows) / len(rows),
+        recall=sum(row.recall for row in rows) / len(rows),
+        f1=sum(row.f1 for row in rows) / len(rows),
+    )
 
 
 def tracing(*, embedding_map: bool = True) -> Tracing:

@@ -26,8 +26,8 @@ from spoofcheck.render.evaluation.axes import (
 )
 from spoofcheck.render.text import format_percent, printable
 
-COLOURS = 8
-SHAPES = 8
+COLOURS = 9
+SHAPES = 9
 HEAT_STEPS = 6
 
 _WIDTH, _HEIGHT = 420.0, 372.0
@@ -179,17 +179,9 @@ def det(name: str, series: Sequence[Series]) -> Markup:
         at_x, at_y = x(one.eer), y(one.eer)
         drawn.append(_tag("circle", class_=f"point {style}", cx=at_x, cy=at_y, r=4.5))
         if len(series) == 1:
-            left = at_x > (_LEFT + _RIGHT) / 2
-            label = f"EER {format_percent(one.eer, 2)}"
-            drawn.append(
-                _label(
-                    at_x + (-9 if left else 9),
-                    at_y - 9 if not left else at_y + 19,
-                    label,
-                    "end" if left else "start",
-                    "mark",
-                )
-            )
+            # Towards the middle of the drawing, off the curve: it falls from upper left to lower right.
+            aside, above, anchor = (-9, 19, "end") if at_x > (_LEFT + _RIGHT) / 2 else (9, -9, "start")
+            drawn.append(_label(at_x + aside, at_y + above, f"EER {format_percent(one.eer, 2)}", anchor, "mark"))
     words = "; ".join(f"{one.name}: EER {format_percent(one.eer, 2)}" for one in series)
     return _picture(
         name,
@@ -222,12 +214,10 @@ def histograms(name: str, plots: DetectionPlots, threshold: Threshold | None) ->
     x, y = Scale(low, high, _LEFT, _RIGHT), Scale(0.0, top * 1.08, _BOTTOM, _TOP)
     drawn: list[Markup] = []
     for kind, each in shares.items():
-        steps = [
-            (at, share) for i, share in enumerate(each) for at, share in ((edges[i], share), (edges[i + 1], share))
-        ]
-        if not steps or not any(each):
+        if not any(each):
             continue
-        outline = [(steps[0][0], 0.0), *steps, (steps[-1][0], 0.0)]
+        steps = [(edge, share) for i, share in enumerate(each) for edge in edges[i : i + 2]]
+        outline = [(edges[0], 0.0), *steps, (edges[-1], 0.0)]
         placed = [(x(at), y(share)) for at, share in outline]
         drawn += [_path(placed, f"area {kind}"), _path(placed, f"line {kind}")]
     words = "No threshold is drawn."
@@ -367,7 +357,7 @@ def dot_plot(
         at = f"{x(value):.5g}%"
         parts += [
             _tag("line", class_="zero" if value == 0 else "grid", x1=at, x2=at, y1=0.0, y2=height),
-            _tag("text", tick_label(value), class_="tick", x=at, y=height + 16, text_anchor=_anchor(x(value))),
+            _tag("text", tick_label(value), class_="tick", x=at, y=height + 16, text_anchor="middle"),
         ]
     if reference is not None:
         at = percent(reference.value)
@@ -408,17 +398,13 @@ def _dot_words(dot: Dot, scale: float) -> str:
     return f"{value} ({scale * dot.interval.low:.4g} to {scale * dot.interval.high:.4g})"
 
 
-def _anchor(place: float) -> str:
-    return "start" if place < 4 else "end" if place > 96 else "middle"
-
-
 def heat_step(count: int, row_total: int) -> int:
     """How dark a cell of the confusion matrix is: 0 for none, up to `HEAT_STEPS` for all of its row."""
     return 0 if count <= 0 else min(HEAT_STEPS, 1 + int(count / row_total * HEAT_STEPS))
 
 
 def class_style(index: int) -> tuple[int, int]:
-    """Colour and shape of the class with this number: no two of the first 64 share both, none of the first 8 either."""
+    """Colour and shape of the class with this number: no two of the first 81 share both, of the first 9 either."""
     return index % COLOURS, (index + index // COLOURS) % SHAPES
 
 
@@ -459,12 +445,12 @@ def embedding_map(name: str, picture: EmbeddingMap) -> tuple[Markup, list[Key]]:
 
 
 _METHODS = {"t-sne": "t-SNE", "umap": "UMAP"}
-_OPEN = frozenset({4, 5})
+_OPEN = frozenset({4, 5, 8})
 
 
 def _shape(shape: int, x: float, y: float, r: float) -> str:
-    """Outline of one mark around a point: disc, square, triangle, diamond, cross, plus, triangle downwards, star."""
-    if shape == 0:
+    """Outline of one mark around a point: disc, square, triangle, diamond, cross, plus, triangle down, star, ring."""
+    if shape in (0, 8):
         return f"M{x - r:.4g} {y:.4g}a{r:.4g} {r:.4g} 0 1 0 {2 * r:.4g} 0a{r:.4g} {r:.4g} 0 1 0 {-2 * r:.4g} 0z"
     if shape == 4:
         return f"M{x - r:.4g} {y - r:.4g}l{2 * r:.4g} {2 * r:.4g}m0 {-2 * r:.4g}l{-2 * r:.4g} {2 * r:.4g}"

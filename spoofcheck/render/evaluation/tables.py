@@ -1,6 +1,6 @@
 """The tables of an evaluation report, as text: what stands in which cell, and what a column is sorted by. Pure.
 
-An EER never stands without its interval, or the words that there is none. Nothing here is escaped: the template does it.
+An EER never stands without its interval, or the words that there is none. Nothing here is escaped: templates do it.
 """
 
 from __future__ import annotations
