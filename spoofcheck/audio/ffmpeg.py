@@ -1,4 +1,4 @@
-"""The one place that starts ffmpeg: for containers libsndfile cannot read, or not to their end.
+"""The one place that starts ffmpeg on evidence: for containers libsndfile cannot read, or not to their end.
 
 Evidence is hostile until decoded, so ffmpeg never sees a shell, an option made from a name, the network, or a
 format that names other files (playlists, concat scripts, SDP, image sequences): such a file is refused.
