@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spoofcheck import __version__
-from spoofcheck.cli import corpus, doctor, models, report, scan, schema, train
+from spoofcheck.cli import corpus, doctor, evaluate, models, report, scan, schema, train
 
 app = typer.Typer(
     name="spoofcheck",
@@ -25,6 +25,7 @@ app.command(name="scan")(scan.scan)
 app.command(name="report")(report.report)
 app.add_typer(models.app, name="models")
 app.command(name="train")(train.train)
+app.command(name="eval")(evaluate.evaluate)
 app.add_typer(corpus.app, name="corpus")
 app.command(name="schema")(schema.schema)
 app.command(name="doctor")(doctor.doctor)

@@ -5,52 +5,36 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 import soxr
 
-from spoofcheck.errors import UsageError
-from spoofcheck.training.manifest import UNKNOWN, Clip
+from spoofcheck.audio.decode import decode_blocks
+from spoofcheck.audio.probe import probe
+from spoofcheck.errors import InputError, UsageError
+from spoofcheck.evaluation.clips import UNKNOWN, Clip
+from spoofcheck.training.recipe import WindowRule
 from spoofcheck.training.store import StoredWindow, Wave
 from spoofcheck.types import SAMPLE_RATE_HZ
 
 _FRAME = SAMPLE_RATE_HZ // 50
-
-
-@dataclass(frozen=True, slots=True)
-class WindowRule:
-    """How clips become windows.
-
-    Attributes:
-        window_samples: length of a row of the store.
-        min_speech_s: a window with less active speech is not kept.
-        margin_s: up to this much of what precedes and follows the speech is kept, a random amount per clip.
-        active_db: a 20 ms frame is active when its level is within this range of the clip's loudest frames.
-    """
-
-    window_samples: int = 64_000
-    min_speech_s: float = 0.5
-    margin_s: float = 0.3
-    active_db: float = 35.0
+_LOSSY = ("mp3", "ogg", "opus", "vorbis", "aac", "m4a", "amr")
 
 
 def read_mono(clip: Clip) -> Wave:
     """Decode a clip to mono float32 `[n]` at 16 kHz.
 
     Raises:
-        UsageError: libsndfile cannot read it, or it holds no sample.
+        UsageError: it cannot be read, or holds no sample.
     """
     try:
-        samples, rate_hz = soundfile.read(clip.path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise UsageError(f"{clip.path}: cannot decode: {error}") from error
-    if samples.shape[0] == 0 or not np.isfinite(samples).all():
-        raise UsageError(f"{clip.path}: no usable samples")
+        file = probe(clip.path)
+        samples = np.concatenate(list(decode_blocks(file)))
+    except InputError as error:
+        raise UsageError(f"{clip.path}: {error.message}") from error
     mono = samples.mean(axis=1)
-    if rate_hz != SAMPLE_RATE_HZ:
-        mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ, quality="HQ")
+    if file.sample_rate_hz != SAMPLE_RATE_HZ:
+        mono = soxr.resample(mono, file.sample_rate_hz, SAMPLE_RATE_HZ, quality="HQ")
     return np.asarray(mono, dtype=np.float32)
 
 
@@ -66,7 +50,7 @@ def active_frames(wave: Wave, active_db: float) -> np.ndarray:
     return np.asarray((level_db > np.percentile(level_db, 95) - active_db) & (level_db > -70))
 
 
-def speech_windows(wave: Wave, rule: WindowRule, most: int, rng: random.Random) -> list[Wave]:
+def speech_windows(wave: Wave, rule: WindowRule, window_samples: int, most: int, rng: random.Random) -> list[Wave]:
     """Cut up to `most` windows that hold speech, without overlap unless the last must reach back.
 
     A wave shorter than a window gives one shorter array: it is repeated to fill only when it is used.
@@ -74,11 +58,12 @@ def speech_windows(wave: Wave, rule: WindowRule, most: int, rng: random.Random) 
     active = active_frames(wave, rule.active_db)
     if active.sum() * _FRAME < rule.min_speech_s * SAMPLE_RATE_HZ:
         return []
-    margin = int(rule.margin_s * SAMPLE_RATE_HZ)
-    where = np.flatnonzero(active)
-    start = max(0, int(where[0]) * _FRAME - rng.randint(0, margin))
-    end = min(wave.size, (int(where[-1]) + 1) * _FRAME + rng.randint(0, margin))
-    length = rule.window_samples
+    start, end, length = 0, wave.size, window_samples
+    if rule.to_speech:
+        margin = int(rule.margin_s * SAMPLE_RATE_HZ)
+        where = np.flatnonzero(active)
+        start = max(0, int(where[0]) * _FRAME - rng.randint(0, margin))
+        end = min(wave.size, (int(where[-1]) + 1) * _FRAME + rng.randint(0, margin))
     if end - start <= length:
         return [wave[start:end]]
     begins = list(range(start, end - length + 1, length))
@@ -127,14 +112,25 @@ def _in_turns(clips: Sequence[Clip], rng: random.Random) -> list[Clip]:
     return order
 
 
-def windows_of(clip: Clip, rule: WindowRule, most: int, seed: int) -> list[tuple[StoredWindow, Wave]]:
+def windows_of(
+    clip: Clip, rule: WindowRule, window_samples: int, most: int, seed: int
+) -> list[tuple[StoredWindow, Wave]]:
     """Windows of one clip with their description; the choice depends on the clip's name and the seed alone."""
     rng = random.Random(f"{seed}/{clip.repo}/{clip.name}")
-    lossy = int(clip.codec.startswith(("mp3", "ogg", "opus", "aac", "m4a")))
-    return [
-        (StoredWindow(clip.repo, clip.name, clip.speaker, clip.system, -1, wave.size, lossy), wave)
-        for wave in speech_windows(_peak_limited(read_mono(clip)), rule, most, rng)
-    ]
+    wave = _peak_limited(read_mono(clip))
+    return [(describe(clip, cut.size), cut) for cut in speech_windows(wave, rule, window_samples, most, rng)]
+
+
+def describe(clip: Clip, samples: int) -> StoredWindow:
+    """The row of a window of a clip; it has no pair yet."""
+    return StoredWindow(
+        clip.repo, clip.name, clip.speaker, clip.system, int(clip.is_spoof), -1, samples, is_lossy(clip)
+    )
+
+
+def is_lossy(clip: Clip) -> int:
+    """1 when the source file went through a lossy codec, by its codec or its name."""
+    return int(clip.codec.lower().startswith(_LOSSY) or clip.path.suffix.lower().lstrip(".") in _LOSSY)
 
 
 def _peak_limited(wave: Wave) -> Wave:

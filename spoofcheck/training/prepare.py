@@ -1,13 +1,15 @@
-"""Build the training data: windows of every clip, copies of the human ones, spectra of real backgrounds.
+"""From clips to what training reads: windows cut once into stores, copies of human windows, spectra of backgrounds.
 
-`python -m spoofcheck.training.prepare --recipe R --manifest M --audio-root A --engines E --out O`
+Everything here depends on the recipe and the clips alone, not on the number of workers. A folder is complete when
+`prepared.json` is there, which names what it was made from.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
+import json
 import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,48 +19,75 @@ import torch
 from numpy.typing import NDArray
 
 from spoofcheck.errors import UsageError
+from spoofcheck.evaluation.audit import manifest_sha256
+from spoofcheck.evaluation.clips import Clip
 from spoofcheck.training.augment import noise_spectrum
 from spoofcheck.training.copysynth import Vocoder, copy_window, vocoders
-from spoofcheck.training.corpus import WindowRule, choose_clips, read_mono, windows_of
-from spoofcheck.training.manifest import Clip, read_manifest
-from spoofcheck.training.recipe import Recipe, read_recipe
-from spoofcheck.training.store import StoredWindow, Wave, WindowStore, write_store
+from spoofcheck.training.corpus import choose_clips, describe, read_mono, windows_of
+from spoofcheck.training.progress import Steps
+from spoofcheck.training.recipe import Recipe
+from spoofcheck.training.store import StoredWindow, Wave, WaveSource, WindowStore, write_store
 
-logger = logging.getLogger(__name__)
-
-NATURAL = "natural"
-COPIES = "copies"
-NOISES = "noises.npy"
-
-
-def prepare(recipe: Recipe, clips: list[Clip], engines: Path, out: Path, workers: int) -> None:
-    """Write `natural.*`, `copies.*` and `noises.npy` into `out`; the result depends on recipe and clips alone."""
-    out.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers) as pool:
-        natural = _cut(recipe, clips, pool)
-        write_store(out / NATURAL, [row for row, _ in natural], [wave for _, wave in natural], _length(recipe))
-        human = [clip for clip in clips if not clip.is_spoof][::7]
-        spectra = [found for found in pool.map(_noise_of, human, chunksize=50) if found is not None]
-        np.save(out / NOISES, np.stack(spectra))
-        logger.info("%d windows, %d background spectra", len(natural), len(spectra))
-    jobs = copy_jobs([row for row, _ in natural], recipe.corpus.copies, recipe.seed)
-    store = WindowStore(out / NATURAL, _length(recipe))
-    with ProcessPoolExecutor(
-        workers, initializer=_start_copying, initargs=(tuple(recipe.corpus.copies), engines)
-    ) as pool:
-        waves = [store.wave(index) for index, _ in jobs]
-        names = [name for _, name in jobs]
-        seeds = [(recipe.seed, index) for index, _ in jobs]
-        copies: list[Wave] = []
-        for copy in pool.map(_copy, waves, names, seeds, chunksize=8):
-            copies.append(copy)
-            if len(copies) % 500 == 0:
-                logger.info("%d of %d copies", len(copies), len(jobs))
-    rows = [copy_row(store.rows[index], name) for index, name in jobs]
-    write_store(out / COPIES, rows, copies, _length(recipe))
+DONE = "prepared.json"
+_TRAIN, _COPIES, _DEV, _NOISES = "train", "copies", "dev", "noises.npy"
+_MOST_NOISES = 1_500
+_POLL_S = 2.0
 
 
-def copy_jobs(rows: list[StoredWindow], wanted: dict[str, int], seed: int) -> list[tuple[int, str]]:
+class Prepared:
+    """What a prepared folder holds.
+
+    Attributes:
+        train: windows that are learnt from.
+        copies: copies of its human windows, or None.
+        dev: windows the dev metric is computed on.
+        noises: magnitude spectra of real backgrounds, float32 `[k, 257]`, k may be 0.
+    """
+
+    def __init__(self, recipe: Recipe, train_clips: Sequence[Clip], folder: Path) -> None:
+        length = recipe.model.window_samples
+        self.train: WaveSource = (
+            WindowStore(folder / _TRAIN, length) if recipe.data.store else _DecodedClips(recipe, train_clips)
+        )
+        self.copies = WindowStore(folder / _COPIES, length) if recipe.data.copies else None
+        self.dev = WindowStore(folder / _DEV, length)
+        self.noises: NDArray[np.float32] = np.load(folder / _NOISES)
+
+
+def prepare(
+    recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip], folder: Path, workers: int, steps: Steps
+) -> Prepared:
+    """Fill a folder, or take it as it is when it was made from the same recipe and clips.
+
+    Args:
+        workers: processes; they never change the result.
+        steps: told how far it is.
+
+    Raises:
+        UsageError: no usable window, an unknown vocoder, or a folder made from something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = _identity(recipe, train, dev)
+    found = _made_from(folder)
+    if found is not None and found != identity:
+        raise UsageError(f"{folder}: prepared from another recipe or other clips; remove it or choose another --out")
+    if found is None:
+        _fill(recipe, train, dev, folder, workers, steps)
+        beside = folder / (DONE + ".tmp")
+        beside.write_text(json.dumps({"made_from": identity}) + "\n", encoding="utf-8")
+        beside.replace(folder / DONE)
+    return Prepared(recipe, train, folder)
+
+
+def wait_until_prepared(recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip], folder: Path) -> Prepared:
+    """What another process of the same run prepares, once it has."""
+    identity = _identity(recipe, train, dev)
+    while _made_from(folder) != identity:
+        time.sleep(_POLL_S)
+    return Prepared(recipe, train, folder)
+
+
+def copy_jobs(rows: Sequence[StoredWindow], wanted: dict[str, int], seed: int) -> list[tuple[int, str]]:
     """Which human window is copied by which vocoder: `(row, vocoder)`, windows drawn evenly over repositories.
 
     A window may be copied by several vocoders, never twice by one.
@@ -82,31 +111,76 @@ def copy_jobs(rows: list[StoredWindow], wanted: dict[str, int], seed: int) -> li
 def copy_row(source: StoredWindow, vocoder: str) -> StoredWindow:
     """The description of a copy."""
     return StoredWindow(
-        source.repo, source.clip, source.speaker, f"copy:{vocoder}", source.pair, source.samples, source.lossy
+        source.repo, source.clip, source.speaker, f"copy:{vocoder}", 1, source.pair, source.samples, source.lossy
     )
 
 
-def _cut(recipe: Recipe, clips: list[Clip], pool: ProcessPoolExecutor) -> list[tuple[StoredWindow, Wave]]:
-    rule = recipe.corpus
-    chosen = choose_clips(clips, rule.clip_caps, random.Random(recipe.seed))
-    most = [rule.windows_per_clip.get(clip.repo, 1) for clip in chosen]
-    cut = partial(_windows_of, rule=rule.window, seed=recipe.seed)
-    natural: list[tuple[StoredWindow, Wave]] = []
-    for found in pool.map(cut, chosen, most, chunksize=50):
-        for row, wave in found:
-            pair = -1 if row.is_spoof else len(natural)
-            natural.append(
-                (StoredWindow(row.repo, row.clip, row.speaker, row.system, pair, row.samples, row.lossy), wave)
-            )
-    return natural
+def _fill(recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip], folder: Path, workers: int, steps: Steps) -> None:
+    data, length = recipe.data, recipe.model.window_samples
+    with ProcessPoolExecutor(workers, initializer=_one_thread) as pool:
+        if data.store:
+            chosen = choose_clips(train, data.clip_caps, random.Random(recipe.seed))
+            most = [data.windows_per_clip.get(clip.repo, 1) for clip in chosen]
+            cut = steps.over(_cut(recipe, chosen, most, pool, paired=True), "Cutting training windows", len(chosen))
+            _require(write_store(folder / _TRAIN, (item for items in cut for item in items), length), "training")
+        most = [data.dev_windows[clip.is_spoof] for clip in dev]
+        cut = steps.over(_cut(recipe, dev, most, pool, paired=False), "Cutting dev windows", len(dev))
+        _require(write_store(folder / _DEV, (item for items in cut for item in items), length), "dev")
+        human = [clip for clip in train if not clip.is_spoof]
+        human = human[:: max(1, len(human) // _MOST_NOISES)]
+        found = steps.over(pool.map(_noise_of, human, chunksize=20), "Listening to backgrounds", len(human))
+        spectra = [spectrum for spectrum in found if spectrum is not None]
+        np.save(folder / _NOISES, np.stack(spectra) if spectra else np.zeros((0, 257), np.float32))
+    if data.copies:
+        _write_copies(recipe, folder, workers, steps)
 
 
-def _windows_of(clip: Clip, most: int, rule: WindowRule, seed: int) -> list[tuple[StoredWindow, Wave]]:
-    try:
-        return windows_of(clip, rule, most, seed)
-    except UsageError as error:
-        logger.warning("left out: %s", error)
-        return []
+def _write_copies(recipe: Recipe, folder: Path, workers: int, steps: Steps) -> None:
+    store = WindowStore(folder / _TRAIN, recipe.model.window_samples)
+    jobs = copy_jobs(store.rows, recipe.data.copies, recipe.seed)
+    engines = Path(recipe.data.root) / (recipe.data.engines or ".")
+    with ProcessPoolExecutor(
+        workers, initializer=_start_copying, initargs=(tuple(recipe.data.copies), engines)
+    ) as pool:
+        copies = pool.map(
+            _copy,
+            (store.wave(index) for index, _ in jobs),
+            [name for _, name in jobs],
+            [(recipe.seed, index) for index, _ in jobs],
+            chunksize=8,
+        )
+        rows = (copy_row(store.rows[index], name) for index, name in jobs)
+        made = zip(rows, steps.over(copies, "Making copies of human windows", len(jobs)), strict=True)
+        write_store(folder / _COPIES, made, recipe.model.window_samples)
+
+
+def _cut(
+    recipe: Recipe, clips: Sequence[Clip], most: Sequence[int], pool: ProcessPoolExecutor, paired: bool
+) -> Iterator[list[tuple[StoredWindow, Wave]]]:
+    """The windows of each clip; human ones get the number they will have in the store as their pair."""
+    cut = partial(windows_of, rule=recipe.data.window, window_samples=recipe.model.window_samples, seed=recipe.seed)
+    count = 0
+    for found in pool.map(partial(_cut_clip, cut), clips, most, chunksize=20):
+        yield [
+            (_paired(row, count + place) if paired and not row.is_spoof else row, wave)
+            for place, (row, wave) in enumerate(found)
+        ]
+        count += len(found)
+
+
+def _cut_clip(
+    cut: Callable[..., list[tuple[StoredWindow, Wave]]], clip: Clip, most: int
+) -> list[tuple[StoredWindow, Wave]]:
+    return cut(clip, most=most)
+
+
+def _paired(row: StoredWindow, pair: int) -> StoredWindow:
+    return StoredWindow(row.repo, row.clip, row.speaker, row.system, row.spoof, pair, row.samples, row.lossy)
+
+
+def _require(windows: int, part: str) -> None:
+    if windows == 0:
+        raise UsageError(f"the {part} data hold no window with enough speech: see data.window in the recipe")
 
 
 def _noise_of(clip: Clip) -> NDArray[np.float32] | None:
@@ -116,8 +190,12 @@ def _noise_of(clip: Clip) -> NDArray[np.float32] | None:
 _engines: dict[str, Vocoder] = {}
 
 
-def _start_copying(names: tuple[str, ...], engines: Path) -> None:
+def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def _start_copying(names: tuple[str, ...], engines: Path) -> None:
+    _one_thread()
     _engines.update(vocoders(names, engines))
 
 
@@ -126,21 +204,31 @@ def _copy(wave: Wave, name: str, seed: tuple[int, int]) -> Wave:
     return copy_window(wave, _engines[name], rng)
 
 
-def _length(recipe: Recipe) -> int:
-    return recipe.corpus.window.window_samples
+class _DecodedClips:
+    """Clips decoded each time they are drawn: no store, for corpora that would not fit on the disk twice."""
+
+    def __init__(self, recipe: Recipe, clips: Sequence[Clip]) -> None:
+        self._clips = choose_clips(clips, recipe.data.clip_caps, random.Random(recipe.seed))
+        self.rows = [describe(clip, recipe.model.window_samples) for clip in self._clips]
+
+    def wave(self, index: int) -> Wave:
+        """The whole clip; a random stretch of it is cut where it is used."""
+        return read_mono(self._clips[index])
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--recipe", "--manifest", "--audio-root", "--engines", "--out"):
-        parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    clips = read_manifest(options.manifest, options.audio_root, ["train"])
-    prepare(read_recipe(options.recipe), clips, options.engines, options.out, options.workers)
+def _identity(recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip]) -> str:
+    parts = [
+        recipe.data.model_dump_json(exclude={"root", "train", "dev", "test"}),
+        str(recipe.model.window_samples),
+        str(recipe.seed),
+        manifest_sha256(train),
+        manifest_sha256(dev),
+    ]
+    return "\n".join(parts)
 
 
-if __name__ == "__main__":
-    main()
+def _made_from(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / DONE).read_text(encoding="utf-8"))["made_from"])
+    except (OSError, ValueError, KeyError):
+        return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,17 @@ from spoofcheck.errors import UsageError
 Wave = NDArray[np.float32]
 
 
+class WaveSource(Protocol):
+    """Windows by number: what they are, and what they sound like."""
+
+    @property
+    def rows(self) -> Sequence[StoredWindow]:
+        """What each window is."""
+
+    def wave(self, index: int) -> Wave:
+        """Float32 `[n]` at 16 kHz in -1..1."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredWindow:
     """What a row of the store is.
@@ -22,7 +34,8 @@ class StoredWindow:
     Attributes:
         repo: source repository (for a copy: that of the human clip it was made from).
         clip: path of the source clip inside the repository.
-        system: `"-"` for human speech.
+        system: what made it; `"-"` for human speech, and for spoofs of an unknown system.
+        spoof: 1 for synthetic speech, 0 for human.
         pair: identity shared by a human window and its copies; -1 without any.
         samples: length of the speech, at 16 kHz; the rest of the row is zero.
         lossy: whether the source file was lossy (1) or not (0).
@@ -32,6 +45,7 @@ class StoredWindow:
     clip: str
     speaker: str
     system: str
+    spoof: int
     pair: int
     samples: int
     lossy: int
@@ -39,7 +53,7 @@ class StoredWindow:
     @property
     def is_spoof(self) -> bool:
         """Whether the window is synthetic."""
-        return self.system != "-"
+        return self.spoof == 1
 
 
 class WindowStore:
@@ -64,18 +78,26 @@ class WindowStore:
         return self._pcm[index, : self.rows[index].samples].astype(np.float32) / 32768.0
 
 
-def write_store(stem: Path, rows: Sequence[StoredWindow], waves: Sequence[Wave], window_samples: int) -> None:
-    """Write `<stem>.pcm` and `<stem>.tsv`; each wave is `[n]`, n at most `window_samples`, clipped to -1..1."""
+def write_store(stem: Path, windows: Iterable[tuple[StoredWindow, Wave]], window_samples: int) -> int:
+    """Write `<stem>.pcm` and `<stem>.tsv` as the windows come; the number of windows.
+
+    Each wave is `[n]`, n at most `window_samples`, clipped to -1..1.
+    """
     names = [field.name for field in fields(StoredWindow)]
-    with stem.with_suffix(".pcm").open("wb") as pcm:
-        for wave in waves:
+    count = 0
+    with (
+        stem.with_suffix(".pcm").open("wb") as pcm,
+        stem.with_suffix(".tsv").open("w", encoding="utf-8", newline="") as table,
+    ):
+        writer = csv.DictWriter(table, names, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        for row, wave in windows:
             padded = np.zeros(window_samples, dtype="<i2")
             padded[: wave.size] = to_int16(wave)
             pcm.write(padded.tobytes())
-    with stem.with_suffix(".tsv").open("w", encoding="utf-8", newline="") as table:
-        writer = csv.DictWriter(table, names, delimiter="\t", quoting=csv.QUOTE_NONE, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+            writer.writerow(asdict(row))
+            count += 1
+    return count
 
 
 def to_int16(wave: Wave) -> NDArray[np.int16]:
@@ -85,13 +107,14 @@ def to_int16(wave: Wave) -> NDArray[np.int16]:
 
 def _read_rows(table: Path) -> list[StoredWindow]:
     with table.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        reader = csv.DictReader(lines, delimiter="\t")
         return [
             StoredWindow(
                 repo=row["repo"],
                 clip=row["clip"],
                 speaker=row["speaker"],
                 system=row["system"],
+                spoof=int(row["spoof"]),
                 pair=int(row["pair"]),
                 samples=int(row["samples"]),
                 lossy=int(row["lossy"]),

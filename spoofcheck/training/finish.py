@@ -1,0 +1,226 @@
+"""The end of a run: a network becomes a model directory with calibration, thresholds, figures, record and card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from spoofcheck.detect.scan import Scanner, ScanOptions
+from spoofcheck.detect.scorer import DeviceName
+from spoofcheck.detect.tracing import TracerScorer
+from spoofcheck.errors import ModelError
+from spoofcheck.evalschema import Tracing
+from spoofcheck.evaluation.clips import Clip
+from spoofcheck.evaluation.tracing import tracing_figures
+from spoofcheck.nets.bundle import load_tracer, save_bundle
+from spoofcheck.nets.config import (
+    UNSEEN,
+    AnyModelConfig,
+    BackEndConfig,
+    CalibrationConfig,
+    DecisionConfig,
+    HeadConfig,
+    LogisticMap,
+    ModelConfig,
+    OpenSetConfig,
+    TracerConfig,
+)
+from spoofcheck.nets.detector import Detector
+from spoofcheck.nets.tracer import Tracer
+from spoofcheck.resources import templates_dir
+from spoofcheck.schema import TracingFigure
+from spoofcheck.training.calibrate import calibrate, thresholds
+from spoofcheck.training.data import RunData
+from spoofcheck.training.exhibits import recordings_of, score_exhibits
+from spoofcheck.training.figures import Figures, detector_figures, rounded, validation_figures
+from spoofcheck.training.progress import Steps
+from spoofcheck.training.recipe import Recipe
+from spoofcheck.training.record import RECORD_FILE, TrainingRecord
+from spoofcheck.training.traced import traced_clips
+from spoofcheck.types import samples_to_seconds
+
+CARD_TEMPLATE = "model-card.md.j2"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A model that is ready to be written: its config, and all figures that were measured."""
+
+    config: AnyModelConfig
+    figures: Figures
+
+
+def finish_detector(
+    recipe: Recipe, data: RunData, network: Detector, back_end: BackEndConfig, scratch: Path, device: DeviceName,
+    workers: int, steps: Steps,
+) -> Finished:  # fmt: skip
+    """Score dev and test as a scan does; calibrate and set thresholds on dev; measure both.
+
+    Raises:
+        ModelError: dev scores that no calibration can be fitted on.
+    """
+    rule = recipe.finish
+    uncalibrated = _detector_config(
+        recipe,
+        back_end,
+        CalibrationConfig(
+            window=LogisticMap(slope=1, intercept=0), exhibit=LogisticMap(slope=1, intercept=0), llr_bound=1e6,
+            data="none yet", bonafide_trials=1, spoof_trials=1,
+        ),
+        DecisionConfig(
+            spoof_threshold_llr=0, bonafide_threshold_llr=0, window_threshold_llr=0, partial_min_windows=2,
+            partial_threshold_llr=0, min_window_speech_s=rule.min_window_speech_s,
+            min_exhibit_speech_s=rule.min_exhibit_speech_s,
+        ),
+        {},
+    )  # fmt: skip
+    save_bundle(scratch, uncalibrated, network, "")
+    try:
+        window_s = samples_to_seconds(recipe.model.window_samples)
+        scanner = Scanner(scratch, ScanOptions(hop_s=window_s, channels="mix", device=device))
+        recordings = recordings_of(data.dev, "dev", rule) + recordings_of(data.test, "test", rule)
+        exhibits = score_exhibits(scanner, recordings, workers, steps)
+    finally:
+        shutil.rmtree(scratch)
+    calibration = calibrate(exhibits, rule)
+    decision = thresholds(exhibits, calibration, rule)
+    figures = detector_figures(exhibits, calibration, decision, rule.conditions)
+    return Finished(_detector_config(recipe, back_end, calibration, decision, figures), figures)
+
+
+def finish_tracer(
+    recipe: Recipe, data: RunData, network: Tracer, head: HeadConfig, scratch: Path, device: DeviceName, steps: Steps
+) -> Finished:
+    """Trace dev and test clips; fix the open-set threshold on dev; measure both.
+
+    Raises:
+        ModelError: no dev clip of a seen class could be traced.
+    """
+    assert data.classes is not None
+    config = _tracer_config(recipe, data.classes, head, recipe.finish.open_set_threshold, {})
+    save_bundle(scratch, config, network, "")
+    try:
+        scorer = TracerScorer(load_tracer(scratch), device)
+        traced = {}
+        for split, clips in (("dev", data.dev), ("test", data.test)):
+            if clips:
+                watched = steps.over(
+                    traced_clips(scorer, clips, recipe.finish.min_window_speech_s), f"Tracing {split}", len(clips)
+                )
+                traced[split] = [(clip, row) for clip, row in zip(clips, watched, strict=True) if row is not None]
+    finally:
+        shutil.rmtree(scratch)
+    threshold = _open_set_threshold(recipe, config, traced["dev"])
+    measured = {split: _tracing(rows, config, threshold) for split, rows in traced.items() if rows}
+    figures = {split: rounded(tracing.model_dump(mode="json")) for split, tracing in measured.items()}
+    return Finished(_tracer_config(recipe, data.classes, head, threshold, measured), figures)
+
+
+def write_model(directory: Path, finished: Finished, network: Detector | Tracer, record: TrainingRecord) -> None:
+    """Write the model directory: weights, config, card and record."""
+    card = card_of(finished.config, record, sum(p.numel() for p in network.parameters()))
+    save_bundle(directory, finished.config, network, card)
+    beside = directory / (RECORD_FILE + ".tmp")
+    beside.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    beside.replace(directory / RECORD_FILE)
+
+
+def card_of(config: AnyModelConfig, record: TrainingRecord, parameters: int) -> str:
+    """The model card: every figure in it comes from the record of the run."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates_dir()),
+        autoescape=False,  # Markdown; names are the recipe's and the corpus owner's own
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["pct"] = lambda share: "-" if share is None else f"{100 * share:.1f}"
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    template = environment.get_template(CARD_TEMPLATE)
+    return template.render(config=config, record=record, figures=record.figures, parameters=parameters)
+
+
+def _detector_config(
+    recipe: Recipe, back_end: BackEndConfig, calibration: CalibrationConfig, decision: DecisionConfig, figures: Figures
+) -> ModelConfig:
+    return ModelConfig(
+        name=recipe.name,
+        version=recipe.version,
+        front_end=recipe.model.front_end,
+        back_end=back_end,
+        window_samples=recipe.model.window_samples,
+        calibration=calibration,
+        decision=decision,
+        validated=recipe.finish.validated,
+        licence=recipe.licence,
+        training_data=recipe.training_data,
+        limitations=recipe.limitations,
+        validation=validation_figures(figures),
+    )
+
+
+def _tracer_config(
+    recipe: Recipe, classes: dict[str, tuple[str, ...]], head: HeadConfig, threshold: float,
+    measured: dict[str, Tracing],
+) -> TracerConfig:  # fmt: skip
+    chosen = recipe.finish.seen_acceptance
+    return TracerConfig(
+        name=recipe.name,
+        version=recipe.version,
+        front_end=recipe.model.front_end,
+        head=head,
+        window_samples=recipe.model.window_samples,
+        classes=tuple(classes),
+        systems={name: patterns for name, patterns in classes.items() if patterns != (name,)},
+        open_set=OpenSetConfig(
+            threshold=threshold,
+            data="as published" if chosen is None else f"dev split: {chosen:.0%} of the seen clips are accepted",
+        ),
+        licence=recipe.licence,
+        training_data=recipe.training_data,
+        limitations=recipe.limitations,
+        validation=tuple(_figure(split, tracing) for split, tracing in measured.items()),
+    )
+
+
+def _figure(split: str, tracing: Tracing) -> TracingFigure:
+    seen, unseen, open_set = tracing.seen, tracing.unseen, tracing.open_set
+    return TracingFigure(
+        dataset=split,
+        seen_trials=seen.trials,
+        unseen_trials=unseen.trials,
+        accuracy=round(tracing.accuracy, 4),
+        macro_f1_seen=round(seen.f1, 4) if seen.trials else None,
+        unseen_precision=round(unseen.precision, 4) if unseen.trials else None,
+        unseen_recall=round(unseen.recall, 4) if unseen.trials else None,
+        auroc=None if open_set is None else round(open_set.auroc, 4),
+        fpr95=None if open_set is None else round(open_set.fpr95, 4),
+        oscr=None if open_set is None else round(open_set.oscr, 4),
+    )
+
+
+Traced = Sequence[tuple[Clip, NDArray[np.float64]]]
+
+
+def _open_set_threshold(recipe: Recipe, config: TracerConfig, dev: Traced) -> float:
+    """The published 0.5, or the largest that accepts the wanted share of seen dev clips, rounded down to 0.01."""
+    wanted = recipe.finish.seen_acceptance
+    if wanted is None:
+        return recipe.finish.open_set_threshold
+    confidence = [float(row.max()) for clip, row in dev if config.class_of(clip.system) is not None]
+    if not confidence:
+        raise ModelError("no dev clip of a seen class could be traced, so that no threshold can be fixed")
+    return float(np.floor(100 * np.quantile(confidence, 1 - wanted)) / 100)
+
+
+def _tracing(rows: Traced, config: TracerConfig, threshold: float) -> Tracing:
+    truths = [config.class_of(clip.system) or UNSEEN for clip, _ in rows]
+    groups = [clip.source for clip, _ in rows]
+    return tracing_figures(truths, np.stack([row for _, row in rows]), config.classes, threshold, groups)

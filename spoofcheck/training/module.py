@@ -1,0 +1,145 @@
+"""One training run as lightning sees it: network, objective, optimiser, and what is gathered for the dev figures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from spoofcheck.nets.detector import Detector
+from spoofcheck.nets.parameters import parameter_depth_groups
+from spoofcheck.nets.tracer import Tracer
+from spoofcheck.training.batches import Batch
+from spoofcheck.training.objectives import Objective
+from spoofcheck.training.recipe import GradientTraining
+
+DevBatch = tuple[Tensor, Tensor]
+"""Inputs `[B, ...]` and the numbers of the dev windows they are, int64 `[B]`."""
+
+
+class TrainingModule(LightningModule):
+    """A detector or tracer in training.
+
+    Args:
+        network: what is trained.
+        objective: what for.
+        rule: how.
+        total_steps: optimiser steps of the whole run; the schedule ends there.
+        seed: dropout of a step depends on it, the step and the rank alone, so that a resumed run goes on alike.
+        on_features: whether batches hold the features of a frozen front-end instead of waveforms.
+    """
+
+    def __init__(
+        self,
+        network: Detector | Tracer,
+        objective: Objective,
+        rule: GradientTraining,
+        total_steps: int,
+        seed: int,
+        on_features: bool,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.objective = objective
+        self.rule = rule
+        self.total_steps = total_steps
+        self.seed = seed
+        self.on_features = on_features
+        self._dev_logits: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        if rule.frozen_epochs == "all":
+            network.front_end.requires_grad_(False)
+
+    @property
+    def _front_end_is_frozen(self) -> bool:
+        frozen = self.rule.frozen_epochs
+        return frozen == "all" or self.current_epoch < frozen
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Shape: `[B, N]` or `[B, C, T]` -> logits `[B, K]`."""
+        head: nn.Module = self.network.back_end if isinstance(self.network, Detector) else self.network.head
+        if self.on_features:
+            logits: Tensor = head(inputs)
+        elif self._front_end_is_frozen:
+            with torch.no_grad():
+                features = self.network.front_end(inputs)
+            logits = head(features)
+        else:
+            logits = self.network(inputs)
+        return logits
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make this step's dropout a function of seed, step and rank."""
+        mixed = np.random.SeedSequence([self.seed, self.current_epoch, batch_idx, self.global_rank])
+        torch.manual_seed(int(mixed.generate_state(1)[0]))
+        if self._front_end_is_frozen:
+            self.network.front_end.eval()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        logits = self(batch.inputs).float()
+        loss = self.objective.loss(logits, batch)
+        right = (logits.argmax(dim=1) == batch.labels).float().mean()
+        size = len(batch.labels)
+        self.log("loss", loss.detach(), prog_bar=True, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+        self.log("accuracy", right, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+        return loss
+
+    def validation_step(self, batch: DevBatch, batch_idx: int) -> None:
+        """Keep the logits of a batch of dev windows."""
+        inputs, numbers = batch
+        logits = self(inputs.float()).double()
+        self._dev_logits.append((numbers.cpu().numpy(), logits.cpu().numpy()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the dev figures, of the windows of all processes."""
+        kept, self._dev_logits = self._dev_logits, []
+        if self.trainer.world_size > 1:
+            parts: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, kept)
+            kept = [batch for part in parts for batch in part]
+        numbers = np.concatenate([part for part, _ in kept])
+        logits = np.concatenate([part for _, part in kept])[np.argsort(numbers, kind="stable")]
+        for name, value in self.objective.figures(logits).items():
+            # Every process has computed the same figures of the same logits: nothing is left to reduce.
+            self.log(f"dev_{name}", value, prog_bar=name == self.rule.select_by, rank_zero_only=False, sync_dist=False)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Adam or AdamW with a rate per layer of the front-end, and the schedule."""
+        rule = self.rule
+        head = [
+            parameter
+            for name, parameter in self.network.named_parameters()
+            if not name.startswith("front_end.") and parameter.requires_grad
+        ]
+        groups: list[dict[str, Any]] = [{"params": head, "lr": rule.rate, "name": "head"}]
+        layers = parameter_depth_groups(self.network.front_end)
+        peak = rule.rate if rule.front_end_rate is None else rule.front_end_rate
+        for depth, layer in enumerate(reversed(layers)):
+            trained = [parameter for parameter in layer if parameter.requires_grad]
+            if trained:
+                name = f"front_end_{len(layers) - 1 - depth}"
+                groups.append({"params": trained, "lr": peak * rule.layer_decay**depth, "name": name})
+        optimiser: torch.optim.Optimizer
+        if rule.optimiser == "adam":
+            optimiser = torch.optim.Adam(groups, lr=rule.rate, weight_decay=rule.weight_decay)
+        else:
+            optimiser = torch.optim.AdamW(groups, lr=rule.rate, weight_decay=rule.weight_decay)
+        schedule = LambdaLR(optimiser, lambda step: share_of_peak(step, rule, self.total_steps))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def share_of_peak(step: int, rule: GradientTraining, total_steps: int) -> float:
+    """Share of the peak rate at a step: linear warm-up, then the peak or a cosine down to `final_share`."""
+    if step < rule.warmup_steps:
+        return (step + 1) / rule.warmup_steps
+    if rule.schedule == "constant":
+        return 1.0
+    done = min(1.0, (step - rule.warmup_steps) / max(1, total_steps - rule.warmup_steps))
+    return rule.final_share + (1 - rule.final_share) * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,0 +1,23 @@
+"""How long work tells how far it is: passed in by whoever draws it, silent by default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Steps(Protocol):
+    """Watches a piece of work with a known number of items."""
+
+    def over(self, items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+        """The items, unchanged, as they come."""
+
+
+class NoSteps:
+    """Watches nothing."""
+
+    def over(self, items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+        """The items, unchanged."""
+        yield from items

@@ -1,0 +1,226 @@
+"""A training run from recipe to model directory. The folder of a run:
+
+OUT/recipe.yaml     the recipe with every key spelt out; a run goes on only with the same
+OUT/data/           windows, copies, backgrounds (`prepare`)
+OUT/checkpoints/    where a killed run goes on, and the best epoch
+OUT/logs/part-N/    metrics.csv and TensorBoard events of each part of a run that was stopped
+OUT/model/          the result
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from spoofcheck import __version__
+from spoofcheck.detect.scorer import DeviceName
+from spoofcheck.detect.toolinfo import git_commit
+from spoofcheck.errors import UsageError
+from spoofcheck.evaluation.audit import manifest_sha256, seen_systems
+from spoofcheck.evaluation.clips import UNKNOWN, Clip
+from spoofcheck.nets.config import BackEndConfig
+from spoofcheck.nets.detector import Detector
+from spoofcheck.nets.tracer import Tracer
+from spoofcheck.training.boosting import fit_boosting
+from spoofcheck.training.data import RunData, read_run_data
+from spoofcheck.training.datamodule import TrainingData, augmented_batches, plan_of
+from spoofcheck.training.finish import finish_detector, finish_tracer, write_model
+from spoofcheck.training.initial import initial_network
+from spoofcheck.training.nuisance import nuisance_auc, nuisance_features
+from spoofcheck.training.objectives import DetectionObjective, Objective, TracingObjective, labels_of
+from spoofcheck.training.prepare import Prepared, prepare, wait_until_prepared
+from spoofcheck.training.progress import Steps
+from spoofcheck.training.recipe import BoostingTraining, GradientTraining, Recipe, recipe_yaml
+from spoofcheck.training.record import DataRecord, RunRecord, TrainingRecord
+from spoofcheck.training.trainer import Machine, Trained, check_machine, fit, is_main_process
+
+RECIPE = "recipe.yaml"
+DATA = "data"
+MODEL = "model"
+_HASHES = "hashes.json"
+
+_NUISANCE_BATCHES = 20
+_FAR = 10**6
+"""Batches the nuisance check draws are none that training has met."""
+_LIBRARIES = ("lightning", "numpy", "scikit-learn", "soundfile", "soxr", "torch", "torchaudio")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What is not in the recipe: where a run takes place and what it says meanwhile."""
+
+    machine: Machine = field(default_factory=Machine)
+    resume: bool = False
+    workers: int | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do."""
+
+    data: RunData
+    parameters: int
+    trained_parameters: int
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Read and audit the data and build the network, without training.
+
+    Raises:
+        UsageError: the recipe, its data, or what they share is refused.
+    """
+    data = _audited(read_run_data(recipe))
+    if isinstance(recipe.training, BoostingTraining):
+        return Plan(data, 0, 0)
+    network = initial_network(recipe, len(data.classes or ()))
+    every = sum(p.numel() for p in network.parameters())
+    frozen = recipe.training.frozen_epochs == "all"
+    return Plan(data, every, every - frozen * sum(p.numel() for p in network.front_end.parameters()))
+
+
+def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | None:
+    """Train, choose, calibrate, measure, write.
+
+    Returns:
+        The model directory, or None in the processes of a run that leave this to the first.
+
+    Raises:
+        UsageError: the recipe, its data, or `out` is refused.
+        ModelError: weights to begin with cannot be had, or nothing usable was learnt.
+    """
+    is_main = is_main_process()
+    if is_main:
+        _claim(recipe, out, options.resume)
+    data = _audited(read_run_data(recipe, out / _HASHES if is_main else None))
+    workers = options.workers or max(1, os.cpu_count() or 1)
+    check_machine(recipe, options.machine)
+    boosted = isinstance(recipe.training, BoostingTraining)
+    first = None if boosted else initial_network(recipe, len(data.classes or ()))  # what cannot be built fails here
+    if is_main:
+        prepared = prepare(recipe, data.train, data.dev, out / DATA, workers, steps)
+    else:
+        prepared = wait_until_prepared(recipe, data.train, data.dev, out / DATA)
+    labels = labels_of(prepared.train.rows, data.classes)
+    network: Detector | Tracer
+    back_end: BackEndConfig | None = recipe.model.back_end
+    trained: Trained | None = None
+    if isinstance(recipe.training, BoostingTraining):
+        batches = augmented_batches(recipe, prepared, labels, plan_of(recipe, prepared, labels))
+        drawn = (batches[step] for step in range(recipe.training.batches))
+        watched = steps.over(drawn, "Measuring features", recipe.training.batches)
+        network, back_end = fit_boosting(recipe, recipe.training, watched)
+    else:
+        assert first is not None
+        rule, network = recipe.training, first
+        objective: Objective = (
+            DetectionObjective(rule, prepared.dev.rows)
+            if data.classes is None
+            else TracingObjective(rule, labels_of(prepared.dev.rows, data.classes))
+        )
+        batches_of = TrainingData(recipe, rule, prepared, labels, network, steps)
+        trained = fit(
+            recipe, rule, network, objective, batches_of, out, options.machine,
+            resume=options.resume, quiet=options.quiet,
+        )  # fmt: skip
+        if not trained.is_main:
+            return None
+        network = initial_network(recipe, len(data.classes or ()))
+        network.load_state_dict(trained.weights, strict=True)
+    network.eval()
+    device: DeviceName = options.machine.accelerator
+    scratch = out / (MODEL + ".uncalibrated")
+    if isinstance(network, Detector):
+        assert back_end is not None
+        finished = finish_detector(recipe, data, network, back_end, scratch, device, workers, steps)
+        nuisance = _nuisance(recipe, prepared, labels, steps)
+    else:
+        assert recipe.model.head is not None
+        finished = finish_tracer(recipe, data, network, recipe.model.head, scratch, device, steps)
+        nuisance = None
+    record = TrainingRecord(
+        recipe=recipe.model_dump(mode="json", exclude={"data": {"root"}}),
+        recipe_sha256=recipe.digest(),
+        spoofcheck=__version__,
+        git_commit=git_commit(),
+        libraries={name: version(name) for name in _LIBRARIES},
+        python=platform.python_version(),
+        data=_data_record(data, out / _HASHES),
+        run=RunRecord(
+            epochs=None if trained is None else trained.epochs,
+            best_epoch=None if trained is None else trained.best_epoch,
+            metric=None if trained is None else trained.metric,
+            value=None if trained is None else round(trained.best, 4),
+            devices=options.machine.world,
+            precision=recipe.training.precision if isinstance(recipe.training, GradientTraining) else "32-true",
+            parameters=sum(p.numel() for p in network.parameters()),
+            nuisance_auc=nuisance,
+        ),
+        figures=finished.figures,
+    )
+    write_model(out / MODEL, finished, network, record)
+    return out / MODEL
+
+
+def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
+    """Take a folder for a run, or find in it the run that is to go on."""
+    kept = out / RECIPE
+    if kept.is_file():
+        earlier = Recipe.model_validate(yaml.safe_load(kept.read_text(encoding="utf-8")))
+        if not resume:
+            raise UsageError(f"{out}: holds a run already; go on with --resume or choose another --out")
+        if earlier.digest() != recipe.digest():
+            raise UsageError(
+                f"{out}: holds a run of another recipe (differs in {', '.join(_differences(earlier, recipe))})"
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out}: is not empty and holds no run; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    kept.write_text(recipe_yaml(recipe), encoding="utf-8")
+
+
+def _differences(earlier: Recipe, recipe: Recipe) -> list[str]:
+    return [
+        name for name in Recipe.model_fields if name != "data" and getattr(earlier, name) != getattr(recipe, name)
+    ] or ["data"]
+
+
+def _audited(data: RunData) -> RunData:
+    if data.overlap.refused:
+        raise UsageError("; ".join(data.overlap.refused))
+    return data
+
+
+def _nuisance(recipe: Recipe, prepared: Prepared, labels: Sequence[int], steps: Steps) -> float | None:
+    """AUC of a classifier that sees only what is not speech, on windows as trained; None where a class is too small."""
+    batches = augmented_batches(recipe, prepared, labels, plan_of(recipe, prepared, labels))
+    drawn = [
+        batches[_FAR + step]
+        for step in steps.over(range(_NUISANCE_BATCHES), "Looking for shortcuts", _NUISANCE_BATCHES)
+    ]
+    waves = np.concatenate([batch.inputs.numpy() for batch in drawn])
+    truth = np.concatenate([batch.labels.numpy() for batch in drawn])
+    if np.bincount(truth, minlength=2).min() < 10:
+        return None
+    return round(nuisance_auc(np.stack([nuisance_features(wave) for wave in waves]), truth, recipe.seed), 4)
+
+
+def _data_record(data: RunData, hashes: Path) -> DataRecord:
+    splits: Mapping[str, Sequence[Clip]] = {"train": data.train, "dev": data.dev, "test": data.test}
+    splits = {name: clips for name, clips in splits.items() if clips}
+    return DataRecord(
+        sha256={name: manifest_sha256(clips, hashes) for name, clips in splits.items()},
+        clips={name: dict(Counter(clip.label for clip in clips)) for name, clips in splits.items()},
+        seen_systems=tuple(sorted(seen_systems(data.train))),
+        seen_speakers=len({(clip.repo, clip.speaker) for clip in data.train if clip.speaker != UNKNOWN}),
+        problems=tuple(f"{problem.path.name}: {problem.message}" for problem in data.problems),
+        warnings=data.overlap.warnings,
+    )

@@ -1,0 +1,187 @@
+"""Whole runs on clips made here: they learn, resume to the same bits, and leave directories that `scan` loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+from safetensors.torch import load_file
+
+from spoofcheck.detect.scan import Scanner, ScanOptions
+from spoofcheck.errors import UsageError
+from spoofcheck.nets.bundle import load_bundle
+from spoofcheck.training import trainer as trainer_module
+from spoofcheck.training.progress import NoSteps
+from spoofcheck.training.recipe import Recipe
+from spoofcheck.training.record import read_record
+from spoofcheck.training.run import MODEL, RECIPE, RunOptions, run
+from spoofcheck.training.trainer import Machine
+from tests.support.corpus import write_corpus
+from tests.support.recipes import detector_recipe, tracer_recipe
+
+CPU = RunOptions(Machine("cpu"), workers=1, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder, {"train": 50, "dev": 16, "eval": 12})
+    return folder
+
+
+def train(content: dict[str, Any], out: Path, options: RunOptions = CPU) -> Path:
+    model = run(Recipe.model_validate(content), out, options, NoSteps())
+    assert model is not None
+    return model
+
+
+@pytest.fixture(scope="module")
+def detector(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(detector_recipe(corpus), tmp_path_factory.mktemp("run") / "detector")
+
+
+def test_a_detector_beats_chance_on_clips_it_never_saw(detector: Path) -> None:
+    record = read_record(detector)
+    assert record is not None
+    test = record.figures["test"]["exhibit"]
+    assert (test["bonafide_trials"], test["spoof_trials"]) == (12, 36)
+    assert test["eer"] < 0.25
+    assert test["eer_high"] < 0.5
+    assert record.run.metric == "mean_eer"
+    assert record.data.seen_systems == ("tts:buzzer", "tts:hisser", "vocoder:ringer")
+    assert record.data.clips["train"] == {"bonafide": 50, "spoof": 150}
+
+
+def test_its_directory_loads_in_a_scan(detector: Path, corpus: Path) -> None:
+    scanner = Scanner(detector, ScanOptions(hop_s=1.0, device="cpu"))
+    human, spoof = corpus / "eval/--0.wav", corpus / "eval/vocoder-ringer-0.wav"
+    findings = list(scanner.findings([human, spoof]))
+    assert [finding.path for finding in findings] == [str(human), str(spoof)]
+    scores = [finding.spoof_llr for finding in findings]
+    assert scores[0] is not None
+    assert scores[1] is not None
+    assert scores[0] < scores[1]
+
+
+def test_the_card_shows_the_figures_of_the_run(detector: Path) -> None:
+    record = read_record(detector)
+    assert record is not None
+    card = (detector / "README.md").read_text(encoding="utf-8")
+    test = record.figures["test"]["exhibit"]
+    assert f"{100 * test['eer']:.1f}" in card
+    assert record.data.sha256["train"] in card
+    assert record.recipe_sha256 in card
+    for name, number in record.libraries.items():
+        assert f"{name} {number}" in card
+
+
+def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = detector_recipe(corpus, steps_per_epoch=6)
+    unbroken = train(recipe, tmp_path / "unbroken")
+    keep = trainer_module._KeepLast.on_train_epoch_end
+
+    def die_after_two(self: Any, trainer: Trainer, module: LightningModule) -> None:
+        keep(self, trainer, module)
+        if trainer.current_epoch == 1:
+            raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer_module._KeepLast, "on_train_epoch_end", die_after_two)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(recipe, tmp_path / "broken")
+    assert not (tmp_path / "broken" / MODEL).exists()
+    resumed = train(recipe, tmp_path / "broken", RunOptions(Machine("cpu"), resume=True, workers=2, quiet=True))
+    first, second = (load_file(model / "model.safetensors") for model in (unbroken, resumed))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    assert (unbroken / "config.json").read_bytes() == (resumed / "config.json").read_bytes()
+    assert (unbroken / "README.md").read_bytes() == (resumed / "README.md").read_bytes()
+
+
+def test_a_folder_holds_one_run(corpus: Path, detector: Path, tmp_path: Path) -> None:
+    out = detector.parent
+    with pytest.raises(UsageError, match="--resume"):
+        train(detector_recipe(corpus), out)
+    again = RunOptions(Machine("cpu"), resume=True, quiet=True)
+    with pytest.raises(UsageError, match=r"another recipe \(differs in training\)"):
+        train(detector_recipe(corpus, epochs=9), out, again)
+    (tmp_path / "x").touch()
+    with pytest.raises(UsageError, match="not empty"):
+        train(detector_recipe(corpus), tmp_path)
+
+
+def test_shared_recordings_are_refused(corpus: Path, tmp_path: Path) -> None:
+    content = detector_recipe(corpus)
+    content["data"]["dev"] = content["data"]["train"]
+    with pytest.raises(UsageError, match="train and dev share"):
+        train(content, tmp_path / "out")
+
+
+def test_broken_files_are_named_before_anything_is_trained(corpus: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    write_corpus(folder, {"train": 3, "dev": 2})
+    (folder / "train/--0.wav").write_bytes(b"no audio at all")
+    (folder / "dev/tts-buzzer-1.wav").unlink()
+    from spoofcheck.training.run import plan
+
+    content = detector_recipe(folder)
+    content["data"]["test"] = []
+    planned = plan(Recipe.model_validate(content))
+    assert sorted(problem.path.name for problem in planned.data.problems) == ["--0.wav", "tts-buzzer-1.wav"]
+    assert len(planned.data.train) == 11
+    assert planned.trained_parameters == planned.parameters > 0
+
+
+def test_a_front_end_frozen_for_good_is_cached_and_stays_as_it_was(corpus: Path, tmp_path: Path) -> None:
+    content = detector_recipe(corpus, epochs=2, steps_per_epoch=4)
+    content["model"] = {
+        "front_end": {"kind": "spectral-stem", "channels": [4, 8], "fft_samples": 32},
+        "back_end": {"kind": "nes2net-la", "channels": 56, "blocks": 7, "scale": 4},
+        "window_samples": 16_000,
+    }
+    content["training"] |= {"frozen_epochs": "all", "cached_batches": 4, "ema_decay": None}
+    from spoofcheck.training.initial import initial_network
+
+    start = initial_network(Recipe.model_validate(content), 0).state_dict()
+    end = load_bundle(train(content, tmp_path / "out")).network.state_dict()
+    same = {name.split(".")[0]: torch.equal(start[name], end[name]) for name in start if "num_batches" not in name}
+    assert same["front_end"]
+    assert not all(torch.equal(start[name], end[name]) for name in start if name.startswith("back_end."))
+
+
+def test_boosted_trees_are_trained_by_the_same_command(corpus: Path, tmp_path: Path) -> None:
+    content = detector_recipe(corpus)
+    content["model"] = {"front_end": {"kind": "voice-statistics"}, "window_samples": 16_000}
+    content["training"] = {"kind": "boosting", "batches": 6, "iterations": 20, "leaves": 5}
+    model = train(content, tmp_path / "out")
+    record = read_record(model)
+    assert record is not None
+    assert record.figures["test"]["exhibit"]["eer"] < 0.4
+    assert load_bundle(model).config.back_end.kind == "boosted-trees"
+
+
+def test_a_tracer_beats_chance_and_loads(corpus: Path, tmp_path: Path) -> None:
+    model = train(tracer_recipe(corpus), tmp_path / "out")
+    record = read_record(model)
+    assert record is not None
+    assert record.figures["test"]["accuracy"] > 0.7  # chance is a third
+    options = ScanOptions(hop_s=1.0, device="cpu", tracer=str(model), trace_all=True)
+    detector = train(detector_recipe(corpus, epochs=1, steps_per_epoch=2), tmp_path / "detector")
+    scanner = Scanner(detector, options)
+    finding = next(iter(scanner.findings([corpus / "eval/vocoder-ringer-1.wav"])))
+    assert finding.trace is not None
+    assert finding.sources[0].name in {"tts:buzzer", "tts:hisser", "vocoder:ringer"}
+
+
+def test_the_resolved_recipe_is_kept(detector: Path, corpus: Path) -> None:
+    kept = yaml.safe_load((detector.parent / RECIPE).read_text(encoding="utf-8"))
+    assert Recipe.model_validate(kept) == Recipe.model_validate(detector_recipe(corpus))
+    assert json.loads((detector / "training.json").read_text(encoding="utf-8"))["recipe"]["data"].get("root") is None
