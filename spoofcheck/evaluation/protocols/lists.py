@@ -82,7 +82,11 @@ def _separator(line: Line) -> _Split:
     if "\t" in line.text:
         return _by_tabs
     blanks = line.text.split()
-    if 2 <= len(blanks) <= 3 and (parse_label(blanks[1]) or blanks[1].casefold() in _HEADER_WORDS):
+    if (
+        2 <= len(blanks) <= 3
+        and not blanks[0].endswith(",")
+        and (parse_label(blanks[1]) or blanks[1].casefold() in _HEADER_WORDS)
+    ):
         return _by_blanks
     return _by_commas if "," in line.text else _by_blanks
 
