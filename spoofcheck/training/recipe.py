@@ -37,13 +37,16 @@ class SourceRule(Rule):
     Attributes:
         path: protocol file or folder, relative to `data.root`.
         root: folder the audio paths are relative to, likewise; None is the folder of the protocol.
-        split: which part of it; None takes all.
+        split: which of the parts it names; None takes all.
+        part: only sources (speakers, or clips of unknown speakers) whose hash lies in this range of 0 to 1, so that
+            one set can be divided without a speaker on both sides.
     """
 
     kind: ProtocolKind
     path: str
     root: str | None = None
     split: str | None = None
+    part: tuple[Share, Share] = (0.0, 1.0)
 
 
 class WindowRule(Rule):
