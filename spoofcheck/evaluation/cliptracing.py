@@ -1,0 +1,298 @@
+"""A tracer on a protocol's clips: deterministic, resumable, shared out over processes.
+
+A clip's similarities are the tracer's softmax outputs averaged over its windows, as `scan --tracer` averages them.
+`first` is the published protocols' way: the first window alone, from the first sample, without a speech gate. `all`
+takes every window that holds speech, one a hop as `scan` does, of all channels that `scan` would examine apart. There
+is no detector here that could flag windows, so none is preferred.
+
+A clip's true class is the one that stands for its `system` (`TracerConfig.class_of`), or unseen. Human speech is no
+trial of a tracer: it is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spoofcheck.audio.recording import read_windows
+from spoofcheck.detect.readers import Readers
+from spoofcheck.detect.scan import ScanOptions
+from spoofcheck.detect.scorer import DeviceName
+from spoofcheck.detect.tracing import TracedWindow, TracerScorer
+from spoofcheck.errors import UsageError
+from spoofcheck.evalschema import EmbeddingMap, Tracing
+from spoofcheck.evaluation.clips import Clip
+from spoofcheck.evaluation.document import Unscored
+from spoofcheck.evaluation.firstwindows import first_windows
+from spoofcheck.evaluation.scorefiles import trial_names
+from spoofcheck.evaluation.scoring import WindowMode
+from spoofcheck.evaluation.shards import Team
+from spoofcheck.evaluation.tracing import MIN_MAP_POINTS, MapMethod, embedding_map, tracing_figures
+from spoofcheck.evaluation.workfolder import Job, Watch, rows_of
+from spoofcheck.nets.bundle import TracerBundle
+from spoofcheck.nets.config import UNSEEN
+from spoofcheck.types import AudioFile, RecordingSummary, Skipped, Window, seconds_to_samples
+
+MIN_WINDOW_SPEECH_S = 0.5
+"""Speech that a window of `all` needs, as the shipped detectors ask for."""
+
+_FORM = 1
+"""Of a row in a work folder; raised whenever the way similarities come about changes."""
+
+_RULE = "unseen when the largest softmax probability, averaged over {windows}, is below {threshold:g}"
+_WINDOW_WORDS = {"first": "the first window alone", "all": "all windows with speech"}
+
+
+@dataclass(frozen=True, slots=True)
+class TracedClip:
+    """What a tracer says of one clip.
+
+    Attributes:
+        name: of the trial.
+        probabilities: `[classes]`, mean softmax over the windows; None when there is no window.
+        embedding: `[D]`, mean over the windows; None likewise, and when no embeddings are kept.
+        windows: how many were traced.
+        problem: why there are no probabilities, e.g. `"no-speech"`; None when there are.
+    """
+
+    name: str
+    probabilities: tuple[float, ...] | None
+    embedding: tuple[float, ...] | None
+    windows: int
+    problem: str | None = None
+
+
+class ClipTracer:
+    """A tracer ready to trace clips.
+
+    Args:
+        bundle: the tracer.
+        windows: which windows of a clip are traced.
+        device: where the network runs.
+        batch_windows: windows per forward pass; None for the device's default. Changes no result.
+        workers: threads that read ahead; None by cores. Changes no result.
+        embeddings: keep the embeddings, for a map.
+
+    Raises:
+        UsageError: the device is not there.
+    """
+
+    def __init__(
+        self,
+        bundle: TracerBundle,
+        windows: WindowMode,
+        device: DeviceName = "auto",
+        batch_windows: int | None = None,
+        workers: int | None = None,
+        *,
+        embeddings: bool = False,
+    ) -> None:
+        self.bundle = bundle
+        self.windows: WindowMode = windows
+        self._scorer = TracerScorer(bundle, device, batch_windows)
+        self._workers = workers or max(1, min(8, (os.cpu_count() or 1) - 1))
+        self._embeddings = embeddings
+
+    @property
+    def rule(self) -> str:
+        """How a clip's class is decided, in words."""
+        return _RULE.format(windows=_WINDOW_WORDS[self.windows], threshold=self.bundle.config.open_set.threshold)
+
+    def job(self) -> Job[TracedClip]:
+        """The tracing as `rows_of` runs it."""
+        parts = (
+            _FORM,
+            self.bundle.weights_sha256,
+            self.bundle.config_sha256,
+            self.windows,
+            self._scorer.dtype,
+            self._embeddings,
+        )
+        identity = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+        name = "".join(char if char.isalnum() else "-" for char in self.bundle.config.name)
+        return Job(f"{name}-{self.windows}-{identity}", self.trace, _revived)
+
+    def trace(self, names: Sequence[str], clips: Sequence[Clip]) -> Generator[TracedClip]:
+        """Trace clips one by one, lazily and in order; closing the iterator stops the readers."""
+        pools = self._all_windows(clips) if self.windows == "all" else self._first_windows(clips)
+        with closing(pools):
+            for name, pool in zip(names, pools, strict=True):
+                yield pool.row(name, self._embeddings)
+
+    def _first_windows(self, clips: Sequence[Clip]) -> Generator[_Pool]:
+        paths = [clip.path for clip in clips]
+        at_once = max(self._scorer.batch_windows, self._workers)
+        with closing(first_windows(paths, self.bundle.config.window_samples, self._workers, at_once)) as lists:
+            for heard in lists:
+                traced = iter(self._scorer.trace([samples for samples in heard if not isinstance(samples, str)]))
+                for samples in heard:
+                    pool = _Pool()
+                    if isinstance(samples, str):
+                        pool.problem = samples
+                    else:
+                        pool.add(next(traced))
+                    yield pool
+
+    def _all_windows(self, clips: Sequence[Clip]) -> Generator[_Pool]:
+        config = self.bundle.config
+        read = partial(
+            _read,
+            window_samples=config.window_samples,
+            hop_samples=min(config.window_samples, seconds_to_samples(ScanOptions().hop_s)),
+        )
+        pools = {i: _Pool() for i in range(len(clips))}
+        waiting: list[tuple[_Pool, NDArray[np.float32]]] = []
+        first_open = 0
+        with Readers([clip.path for clip in clips], read, self._workers, debug=False) as readers:
+            for index, item in readers.items():
+                pool = pools[index]
+                if isinstance(item, Window) and item.samples is not None:
+                    pool.waiting += 1
+                    waiting.append((pool, item.samples))
+                elif isinstance(item, Skipped | RecordingSummary):
+                    pool.ended = True
+                    pool.problem = item.code if isinstance(item, Skipped) else None
+                if len(waiting) >= self._scorer.batch_windows:
+                    self._pool(waiting)
+                while first_open in pools and pools[first_open].ended and not pools[first_open].waiting:
+                    yield pools.pop(first_open)
+                    first_open += 1
+            self._pool(waiting)
+            for index in sorted(pools):
+                yield pools[index]
+
+    def _pool(self, waiting: list[tuple[_Pool, NDArray[np.float32]]]) -> None:
+        for (pool, _), traced in zip(waiting, self._scorer.trace([samples for _, samples in waiting]), strict=True):
+            pool.add(traced)
+            pool.waiting -= 1
+        waiting.clear()
+
+
+def evaluate_tracer(
+    tracer: ClipTracer,
+    clips: Sequence[Clip],
+    *,
+    team: Team,
+    work: Path | None = None,
+    watch: Watch[TracedClip] | None = None,
+    map_method: MapMethod | None = None,
+    draws: int = 1_000,
+    seed: int = 0,
+) -> tuple[Tracing, tuple[Unscored, ...]]:
+    """Trace a protocol's spoofed clips and measure.
+
+    Args:
+        tracer: made with `embeddings` when a map is wanted.
+        clips: of a protocol; bona fide ones are left out.
+        team: the processes of this run; each returns the same figures.
+        work: a folder that all processes see, or None to keep nothing.
+        watch: sees the clips that this process traces.
+        map_method: how the embedding map is made, in the first process only; None for no map.
+        draws: resampled sets of the accuracy's interval.
+        seed: of the draws and of the map.
+
+    Returns:
+        The figures, and the clips that could not be traced.
+
+    Raises:
+        UsageError: no spoofed clip, none that could be traced, two clips of one name, a work folder that not all
+            processes see, or a map by a package that is not installed.
+        OutputError: the work folder cannot be written.
+    """
+    spoofs = [clip for clip in clips if clip.is_spoof]
+    if not spoofs:
+        raise UsageError("the protocol names no spoofed clip: there is nothing to trace")
+    names = trial_names(spoofs)
+    rows = rows_of(tracer.job(), names, spoofs, team=team, work=work, watch=watch)
+    trials = [(clip, rows[name]) for name, clip in zip(names, spoofs, strict=True)]
+    unscored = tuple(Unscored(row.name, row.problem) for _, row in trials if row.problem is not None)
+    traced = [(clip, row) for clip, row in trials if row.probabilities is not None]
+    if not traced:
+        raise UsageError(f"not one of {len(spoofs)} spoofed clips could be traced ({unscored[0].problem})")
+    config = tracer.bundle.config
+    truths = [config.class_of(clip.system) or UNSEEN for clip, _ in traced]
+    figures = tracing_figures(
+        truths,
+        np.asarray([row.probabilities for _, row in traced]),
+        config.classes,
+        config.open_set.threshold,
+        [clip.source for clip, _ in traced],
+        rule=tracer.rule,
+        draws=draws,
+        seed=seed,
+        embedding_map=_map([row for _, row in traced], truths, map_method if team.is_first else None, seed),
+    )
+    return figures, unscored
+
+
+def _map(rows: Sequence[TracedClip], truths: Sequence[str], method: MapMethod | None, seed: int) -> EmbeddingMap | None:
+    embeddings = [row.embedding for row in rows if row.embedding is not None]
+    if method is None or len(embeddings) < MIN_MAP_POINTS:
+        return None
+    return embedding_map(np.asarray(embeddings), truths, method, seed)
+
+
+def _read(
+    path: Path, cancelled: Callable[[], bool], *, window_samples: int, hop_samples: int
+) -> Generator[AudioFile | Window | RecordingSummary]:
+    return read_windows(
+        path,
+        window_samples=window_samples,
+        hop_samples=hop_samples,
+        channels="auto",
+        vad=True,
+        min_window_speech_s=MIN_WINDOW_SPEECH_S,
+        cancelled=cancelled,
+    )
+
+
+def _revived(fields: dict[str, Any]) -> TracedClip:
+    row = TracedClip(**fields)
+    return TracedClip(
+        row.name,
+        None if row.probabilities is None else tuple(row.probabilities),
+        None if row.embedding is None else tuple(row.embedding),
+        row.windows,
+        row.problem,
+    )
+
+
+@dataclass(slots=True)
+class _Pool:
+    """The running sums of one clip; what is kept does not grow with its length."""
+
+    probabilities: NDArray[np.float64] | float = 0.0
+    embedding: NDArray[np.float64] | float = 0.0
+    windows: int = 0
+    waiting: int = field(default=0)
+    ended: bool = False
+    problem: str | None = None
+
+    def add(self, traced: TracedWindow) -> None:
+        self.probabilities = self.probabilities + traced.probabilities
+        self.embedding = self.embedding + traced.embedding.astype(np.float64)
+        self.windows += 1
+
+    def row(self, name: str, with_embedding: bool) -> TracedClip:
+        if self.problem is not None or not self.windows:
+            return TracedClip(name, None, None, 0, self.problem or "no-speech")
+        probabilities, embedding = (
+            tuple(_floats(total, self.windows)) for total in (self.probabilities, self.embedding)
+        )
+        if not all(math.isfinite(value) for value in (*probabilities, *embedding)):
+            return TracedClip(name, None, None, 0, "score-not-finite")
+        return TracedClip(name, probabilities, embedding if with_embedding else None, self.windows)
+
+
+def _floats(total: NDArray[np.float64] | float, windows: int) -> Iterator[float]:
+    return (float(value) for value in np.atleast_1d(total) / windows)
