@@ -161,7 +161,7 @@ def score_clips(
     *,
     team: Team,
     work: Path | None = None,
-    watch: Watch | None = None,
+    watch: Watch[ClipScore] | None = None,
 ) -> ScoredClips:
     """Score all clips, this process those that fall to it, and put the shares of all processes together.
 
