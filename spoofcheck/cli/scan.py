@@ -167,7 +167,7 @@ def scan(
     wanted = {Format.JSON: json_to, Format.JSONL: jsonl_to, Format.CSV: csv_to, Format.HTML: report_to}
     outputs = {form: target for form, target in wanted.items() if target is not None}
     check_outputs(outputs.values())
-    batch_windows = _batch_windows(batch_size)
+    batch_windows = parse_batch_size(batch_size)
     inputs = _inputs(paths or [], include or [], exclude or [], files_from)
 
     # Only now is torch worth its two seconds.
@@ -204,7 +204,8 @@ def scan(
     return status_of(findings) if complete else ExitStatus.INTERRUPTED
 
 
-def _batch_windows(text: str) -> int | None:
+def parse_batch_size(text: str) -> int | None:
+    """Windows per forward pass as `--batch-size` gives them, None for `auto`. Raises UsageError for anything else."""
     if text == "auto":
         return None
     if text.isdecimal() and int(text) > 0:

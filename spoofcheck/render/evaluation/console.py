@@ -104,7 +104,7 @@ def _figures(rates: Rates, transfer: Transfer | None) -> RenderableType:
     grid = RichTable.grid(padding=(0, 2))
     for name, text in lines:
         grid.add_row(Text(name, no_wrap=True), Text(printable(text)))
-    return Padding(grid, (0, 0, 0, 2))
+    return Padding(grid, (0, 0, 0, 2), expand=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def _caveats(caveats: tuple[Caveat, ...]) -> Iterator[RenderableType]:
     yield _line("To know before using these figures", "bold", above=True)
     for caveat in caveats:
         text = Text(f"{printable(caveat.code)}: ", "yellow")
-        yield Padding(text.append(isolated(printable(caveat.message)), "default"), (0, 0, 0, 2))
+        yield Padding(text.append(isolated(printable(caveat.message)), "default"), (0, 0, 0, 2), expand=False)
 
 
 def _data(data: DataInfo) -> str:
@@ -244,4 +244,4 @@ def _cell(cell: tables.Cell) -> Text:
 
 
 def _line(text: str, style: str = "", *, above: bool = False) -> RenderableType:
-    return Padding(Text(isolated(printable(text)), style), (1 if above else 0, 0, 0, 0))
+    return Padding(Text(isolated(printable(text)), style), (1 if above else 0, 0, 0, 0), expand=False)
