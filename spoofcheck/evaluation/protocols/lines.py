@@ -139,11 +139,12 @@ def path_problem(name: str) -> str | None:
     """Why `name` is not a path below some folder, or None when it is one. Judges the text, not the file system."""
     if name.startswith("/"):
         return "is absolute; paths are relative to the audio's root"
-    if ".." in name.split("/"):
+    parts = name.split("/")
+    if ".." in parts:
         return "leaves the audio's root"
     if "\0" in name:
         return "holds a NUL byte"
-    if not PurePosixPath(name).parts:
+    if all(part in ("", ".") for part in parts):
         return "is empty"
     return None
 
