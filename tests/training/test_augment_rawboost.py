@@ -36,6 +36,10 @@ def test_the_defaults_are_the_papers() -> None:
     assert (PAPER.linear_gain_db, PAPER.higher_gain_db, PAPER.snr_db) == ((0.0, 0.0), (-20.0, -5.0), (10.0, 40.0))
 
 
+def test_an_algorithms_number_may_be_a_number() -> None:
+    assert RawBoostRule.model_validate({"algorithm": 3}) == RawBoostRule(algorithm="3")
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("samples", [1, 7_999, 16_000])
 def test_every_combination_is_seeded_bounded_and_keeps_the_length(algorithm: str, samples: int) -> None:

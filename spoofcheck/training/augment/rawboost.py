@@ -39,10 +39,11 @@ def convolutive(samples: _Samples, rule: RawBoostRule, rng: np.random.Generator)
 
     A Hammerstein model: each power of the signal up to `rule.orders` passes its own row of random notch filters `b_i`.
     """
-    out = np.zeros(samples.size)
-    for order in range(1, rule.orders + 1):
-        gain_db = rule.linear_gain_db if order == 1 else rule.higher_gain_db
-        out += filtered(samples**order, notch_filter(rule, gain_db, rng))
+    power = samples
+    out = filtered(power, notch_filter(rule, rule.linear_gain_db, rng))
+    for _ in range(rule.orders - 1):
+        power = power * samples
+        out = out + filtered(power, notch_filter(rule, rule.higher_gain_db, rng))
     return limit_peak(out - out.mean())
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Codec = Literal["mp3", "vorbis", "opus", "g711", "gsm", "adpcm", "aac", "amr_nb", "amr_wb"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
 """In the order a codec is drawn: a recipe's own order must not change the draw."""
 
-RawBoostAlgorithm = Literal["1", "2", "3", "1+2", "1+3", "2+3", "1+2+3", "1||2"]
+RawBoostAlgorithm = Annotated[
+    Literal["1", "2", "3", "1+2", "1+3", "2+3", "1+2+3", "1||2"],
+    BeforeValidator(lambda given: str(given) if isinstance(given, int) else given),  # YAML reads 3 as a number
+]
 
 _LEVEL_WITH_FLOOR_DB = (-26.0, 0.0)
 
