@@ -523,6 +523,11 @@ def test_dots_stand_worst_first_and_one_without_interval_is_hollow() -> None:
         assert x == pytest.approx(1 + scale * dot.value, abs=1e-2)
 
 
+def test_a_dot_plot_of_nothing_but_zeros_has_no_negative_rates() -> None:
+    drawn = plots.dot_plot("p", "t", "EER, %", [plots.Dot("a", 0.0, Interval(low=0.0, high=0.0))])
+    assert re.findall(r'class="tick"[^>]*>([^<]*)<', drawn.drawing) == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+
+
 def test_classes_differ_in_colour_and_in_shape() -> None:
     styles = [plots.class_style(index) for index in range(81)]
     assert len(set(styles)) == 81
@@ -687,7 +692,8 @@ class TestInChromium:
             assert browser.evaluate("document.documentElement.scrollWidth") == width
             outside = browser.evaluate(
                 "[...document.querySelectorAll('main *')]"
-                ".filter(item => !item.closest('.scroll, .dot-names, svg') && item.getBoundingClientRect().right > innerWidth + 1)"
+                ".filter(item => !item.closest('.scroll, .dot-names, svg'))"
+                ".filter(item => item.getBoundingClientRect().right > innerWidth + 1)"
                 ".map(item => item.outerHTML.slice(0, 120))"
             )
             assert outside == []

@@ -62,8 +62,6 @@ def tool() -> ToolInfo:
             "--protocol",
             "asvspoof5",
             "keys/invented.tsv",
-            "--html",
-            "-",
         ),
         python="3.11.2",
         platform="Linux-6.1.0-x86_64-with-glibc2.36",

@@ -343,8 +343,8 @@ def dot_plot(
     """
     everything = [*dots, *([reference] if reference else [])]
     reach = [0.0, *(scale * edge for dot in everything for edge in _edges(dot))]
-    low, high = padded(reach)
-    low, high = (low * 1.04 if low < 0 else 0.0), high * 1.04 if high > 0 else 0.0
+    low, high = 1.04 * min(reach), 1.04 * max(reach)
+    high = high if high > low else 1.0
     x = Scale(low, high, 1.0, 99.0)
     row, middle = (_STACKED_ROW, _STACKED_MIDDLE) if stacked else (_ROW, _ROW / 2)
     height = row * len(dots)
