@@ -250,7 +250,7 @@ class TracerInfo(_Model):
     classes: tuple[OutsideText, ...] = Field(min_length=1, description="the enrolled sources")
     rule: str = Field(description="the open-set rule with its threshold, in words")
     threshold: float = Field(ge=0, le=1, description="largest similarity below it: unknown")
-    threshold_data: str = Field(description="what the threshold was chosen on")
+    threshold_data: str = Field(description="where the threshold comes from")
     limitations: tuple[str, ...] = Field(description="what the tracer must not be relied on for")
     validation: tuple[TracingFigure, ...] = Field(default=(), description="measured figures")
 

@@ -58,7 +58,7 @@ def tracer() -> TracerInfo:
         classes=TRACER_CLASSES,
         rule=TRACE_RULE,
         threshold=TRACE_THRESHOLD,
-        threshold_data="the published rule",
+        threshold_data="as published",
         limitations=("Voice conversion was not among its sources.",),
         validation=(
             TracingFigure(
