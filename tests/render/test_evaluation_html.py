@@ -606,6 +606,13 @@ def test_compared_tracers_and_score_files_have_their_lines() -> None:
     assert "not known" in text
 
 
+def test_a_comparison_of_score_files_is_called_so() -> None:
+    compared = sample_comparison()
+    files = tuple(one.model_copy(update={"model": None}) for one in compared.documents)
+    assert "3 score files on" in Page(comparison_page(compared.model_copy(update={"documents": files}))).text
+    assert "3 models on" in Page(comparison_page(compared)).text
+
+
 @pytest.fixture(scope="module")
 def compared_page() -> str:
     return _without_id(comparison_page(sample_comparison()))

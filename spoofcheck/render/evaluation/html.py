@@ -396,7 +396,11 @@ def _metric_part(metrics: MetricSet, detectors: Sequence[tuple[str, Detection]])
         models=tables.rates_table(f"All common trials. {label}.", "Model", groups, rank=False, same_threshold=False),
         thresholds=tables.thresholds_table(groups) if any(group.transfer for group in groups) else None,
         dots=plots.dot_plot(
-            f"plot-models-{metrics}", "EER of each model, worst first", "EER, %", plots.group_dots(groups)
+            f"plot-models-{metrics}",
+            "EER of each model, worst first",
+            "EER, %",
+            plots.group_dots(groups),
+            stacked=True,  # a score file is named by its path
         ),
         det=plots.det(f"plot-det-{metrics}", series),
         legend=tuple(Key(name, plots.swatch(i), 0) for i, name in enumerate(names)) if len(names) > 1 else (),

@@ -255,14 +255,7 @@ _STATISTICS = {
     "min_dcf": Statistic("minDCF", False, True),
     "act_dcf": Statistic("actDCF", False, True),
     "cllr": Statistic("Cllr", False, True),
-    "cllr_min": Statistic("Cllr min", False, True),
-    "hter": Statistic("HTER", True, True),
-    "fpr": Statistic("FPR", True, True),
-    "fnr": Statistic("FNR", True, True),
     "accuracy": Statistic("accuracy", True, False),
-    "auroc": Statistic("AUROC", True, False),
-    "fpr95": Statistic("FPR95", True, True),
-    "oscr": Statistic("OSCR", True, False),
 }
 
 
