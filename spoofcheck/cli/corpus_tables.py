@@ -39,13 +39,13 @@ def totals_table(rows: Sequence[Row]) -> Table:
 
 
 def dimension_table(dimension: str, rows: Sequence[Row]) -> Table:
-    """Clips by value of one dimension, a column for each split and label."""
+    """Clips by value of one dimension, a column for each split and label that has any."""
     columns = list(dict.fromkeys((row.split, row.label) for row in rows))
     clips: dict[str, dict[tuple[str, str], int]] = {}
     for row in rows:
         clips.setdefault(row.value, {})[row.split, row.label] = row.tally.clips
     values = sorted(clips, key=lambda value: (-sum(clips[value].values()), value))
-    table = _table(dimension, *(f"{split} {label}" for split, label in columns), numbers_from=1)
+    table = _table(dimension, *(f"{split}\n{label}" for split, label in columns), numbers_from=1)
     for value in values[:MOST_VALUES]:
         counts = (clips[value].get(column) for column in columns)
         table.add_row(cell(value), *(MISSING if number is None else f"{number:,}" for number in counts))
@@ -60,7 +60,7 @@ def shortcut_table(report: ShortcutReport) -> Table:
     """AUC of every feature."""
     from spoofcheck.training.shortcuts import WARN_ABOVE
 
-    table = _table("told from", "AUC", "by speaker", "by repository", "", numbers_from=1)
+    table = _table("told from", "AUC", "by speaker", "by repository", "warning", numbers_from=1)
     for shortcut in report.shortcuts:
         aucs = (shortcut.auc, shortcut.by_speaker, shortcut.by_repo)
         warning = Text(f"above {WARN_ABOVE}", style="yellow") if shortcut.is_warning else Text("")
@@ -111,5 +111,9 @@ def _dumps(document: object) -> str:
 def _table(*headings: str, numbers_from: int) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for index, heading in enumerate(headings):
-        table.add_column(cell(heading), justify="right" if index >= numbers_from else "left", overflow="fold")
+        table.add_column(
+            Text("\n".join(map(printable, heading.split("\n")))),
+            justify="right" if index >= numbers_from else "left",
+            overflow="fold",
+        )
     return table

@@ -120,12 +120,7 @@ def make_copies(jobs: Sequence[CopyJob], engines_root: Path, workers: int = 1) -
 
 
 def origin_of(clip: Clip) -> str:
-    """What a clip must not be parted from: the speaker of its repository, else the clip a copy was made from, else it.
-
-    Copies and their sources give the same.
-    """
-    if clip.speaker != UNKNOWN:
-        return f"{clip.repo}/{clip.speaker}"
+    """The clip a copy was made from, else the clip itself: what shares its words, level and length."""
     return clip.note.removeprefix(_COPY_OF) if clip.note.startswith(_COPY_OF) else f"{clip.repo}/{clip.name}"
 
 

@@ -76,7 +76,8 @@ class BandwidthMeter:
         power[0] = 0.0  # a DC offset is no sound
         if not power.any():
             return 0.0
-        return float(np.flatnonzero(power >= power.max() * 10 ** (-BANDWIDTH_RANGE_DB / 10))[-1] * self._bin_hz)
+        highest = int(np.flatnonzero(power >= power.max() * 10 ** (-BANDWIDTH_RANGE_DB / 10))[-1])
+        return round(highest * self._bin_hz, 1)
 
     def _add(self, frames: NDArray[np.float32]) -> None:
         self._frames += len(frames)
@@ -100,7 +101,7 @@ def measure(path: Path) -> ClipFacts:
         sha1=sha1_of(path),
         codec=codec_of(file),
         sample_rate_hz=file.sample_rate_hz,
-        duration_s=frames / file.sample_rate_hz,
+        duration_s=round(frames / file.sample_rate_hz, 6),
         bandwidth_hz=meter.finish(),
     )
 

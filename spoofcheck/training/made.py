@@ -84,7 +84,7 @@ def described(clip: Clip) -> Clip:
         clip,
         codec=CODEC,
         sample_rate_hz=sample_rate_hz,
-        duration_s=samples.size / sample_rate_hz,
+        duration_s=round(samples.size / sample_rate_hz, 6),
         bandwidth_hz=meter.finish(),
         sha1=sha1_of(clip.path),
     )

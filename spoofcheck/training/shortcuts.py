@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofcheck.errors import InputError, UsageError
-from spoofcheck.evaluation.clips import Clip
+from spoofcheck.evaluation.clips import UNKNOWN, Clip
 from spoofcheck.training.copies import origin_of
 from spoofcheck.training.made import Failed
-from spoofcheck.training.nuisance import CLIP_FEATURES, clip_nuisances, grouped_nuisance_auc, nuisance_auc
+from spoofcheck.training.nuisance import CLIP_FEATURES, clip_nuisances, grouped_nuisance_auc
 
 WARN_ABOVE = 0.6
 """An AUC above this is a warning: what a network can learn this way it will learn."""
@@ -36,13 +36,15 @@ class Shortcut:
     """How well one feature (or `"all together"`) tells the label, in cross-validation.
 
     Attributes:
-        auc: folds drawn clip by clip.
+        auc: folds drawn clip by clip, a clip and its copies together.
         by_speaker: no speaker (of a repository; a clip and its copies where none is known) in training and test both.
-        by_repo: no repository in both. None where there are too few of them.
+        by_repo: no repository in both.
+
+    None stands where there are too few to part.
     """
 
     feature: str
-    auc: float
+    auc: float | None
     by_speaker: float | None
     by_repo: float | None
 
@@ -91,12 +93,17 @@ def find_shortcuts(measured: Sequence[Measured], seed: int = 0) -> ShortcutRepor
     counts = [int(np.count_nonzero(labels == label)) for label in (0, 1)]
     if min(counts) < 10:
         raise UsageError(f"{counts[0]} bona fide and {counts[1]} spoofed clips can be read; at least 10 of each needed")
-    speakers = [origin_of(item.clip) for item in measured]
+    origins = [origin_of(item.clip) for item in measured]
+    speakers = [
+        origin if item.clip.speaker == UNKNOWN else f"{item.clip.repo}/{item.clip.speaker}"
+        for item, origin in zip(measured, origins, strict=True)
+    ]
     repos = [item.clip.repo for item in measured]
 
     def judge(feature: str, columns: NDArray[np.float64]) -> Shortcut:
-        by_speaker, by_repo = (grouped_nuisance_auc(columns, labels, groups, seed) for groups in (speakers, repos))
-        return Shortcut(feature, nuisance_auc(columns, labels, seed), by_speaker, by_repo)
+        return Shortcut(
+            feature, *(grouped_nuisance_auc(columns, labels, groups, seed) for groups in (origins, speakers, repos))
+        )
 
     columns = {
         "codec": _codec_columns(measured),
@@ -109,7 +116,7 @@ def find_shortcuts(measured: Sequence[Measured], seed: int = 0) -> ShortcutRepor
         spoof=counts[1],
         speakers=len(set(speakers)),
         repos=len(set(repos)),
-        shortcuts=(together, *sorted(single, key=lambda shortcut: -shortcut.auc)),
+        shortcuts=(together, *sorted(single, key=lambda shortcut: -(shortcut.auc or 0.0))),
     )
 
 

@@ -40,8 +40,9 @@ class Row:
     tally: Tally
 
 
+# An empty value says that the dimension is none of the clip's.
 DIMENSIONS: Mapping[str, Callable[[Clip], str]] = {
-    "system": lambda clip: clip.system if clip.is_spoof else "(human)",
+    "system": lambda clip: clip.system if clip.is_spoof else "",
     "language": lambda clip: clip.language,
     "codec": lambda clip: clip.codec,
     "sample rate": lambda clip: UNKNOWN if clip.sample_rate_hz is None else f"{clip.sample_rate_hz} Hz",
@@ -71,7 +72,7 @@ def totals(clips: Sequence[Clip]) -> list[Row]:
 
 def by_dimension(clips: Sequence[Clip], dimension: str) -> list[Row]:
     """One row a split, label and value of one of `DIMENSIONS`; the largest values first."""
-    return _rows(clips, DIMENSIONS[dimension])
+    return [row for row in _rows(clips, DIMENSIONS[dimension]) if row.value]
 
 
 def _rows(clips: Sequence[Clip], value_of: Callable[[Clip], str]) -> list[Row]:
