@@ -15,6 +15,8 @@ from torch import Tensor
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.clips import Clip
 from spoofcheck.evaluation.metrics import cllr_min, eer
+from spoofcheck.nets.config import UNKNOWN_SOURCE
+from spoofcheck.nets.config import UNSEEN as UNSEEN_NAME
 from spoofcheck.training.batches import BONAFIDE, SPOOF, Batch
 from spoofcheck.training.recipe import GradientTraining, Recipe
 from spoofcheck.training.store import StoredWindow
@@ -103,10 +105,13 @@ def tracer_classes(recipe: Recipe, train: Sequence[Clip]) -> dict[str, tuple[str
     """Class names and the patterns of the systems they hold; every spoofing system of its own without a rule.
 
     Raises:
-        UsageError: fewer than two classes, or a class without a clip (named).
+        UsageError: fewer than two classes, a class without a clip, or a name no class may have (named).
     """
     systems = sorted({clip.system for clip in train if clip.is_spoof})
     classes = dict(recipe.classes) or {system: (system,) for system in systems}
+    taken = [name for name in classes if name in (UNSEEN_NAME, UNKNOWN_SOURCE)]
+    if taken:
+        raise UsageError(f"key 'classes': {taken[0]!r} is what the open-set rule answers; a class needs another name")
     filled = {class_of(system, classes) for system in systems}
     empty = [name for number, name in enumerate(classes) if number not in filled]
     if empty:

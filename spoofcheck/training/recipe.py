@@ -14,10 +14,18 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.protocols import ProtocolKind
-from spoofcheck.nets.config import BackEndConfig, FrontEndConfig, HeadConfig, ValidatedConfig
+from spoofcheck.nets.config import (
+    BackEndConfig,
+    ClassName,
+    FrontEndConfig,
+    HeadConfig,
+    SystemPattern,
+    ValidatedConfig,
+)
 from spoofcheck.training.augment.rule import AugmentRule
 from spoofcheck.training.metrics import DEV_METRICS
 
@@ -284,7 +292,7 @@ class Recipe(Rule):
     augment: AugmentRule = AugmentRule()
     training: TrainingRule
     finish: FinishRule = FinishRule()
-    classes: dict[str, tuple[str, ...]] = {}
+    classes: dict[ClassName, Annotated[tuple[SystemPattern, ...], Field(min_length=1)]] = {}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -380,41 +388,76 @@ def _item(items: list[Any], part: str, override: str) -> Any:
 
 def _describe(error: ValidationError) -> str:
     details = error.errors(include_url=False, include_input=False)
-    first = details[0]
-    more = f" (and {len(details) - 1} more problems)" if len(details) > 1 else ""
-    message = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return message + more
-    keys, _ = _locate(first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = _locate(first["loc"][:-1])[1]
+    places = [_locate(detail["loc"]) for detail in details]
+    first, (keys, here) = details[0], places[0]
+    # Where a value may be of several kinds, each says for itself why it is not: together they are one problem. A list
+    # with a faulty item is also called too short, which is none.
+    alike = [detail for detail, (others, _) in zip(details, places, strict=True) if others == keys]
+    rest = sum(detail not in alike and detail["loc"] != first["loc"][: len(detail["loc"])] for detail in details)
+    message = "; or ".join(dict.fromkeys(_message(detail, here) for detail in alike))
+    if first["type"].startswith("union_tag"):
+        keys = [*keys, "kind"]
+    elif first["type"] == "extra_forbidden":
+        known = _models(_locate(first["loc"][:-1])[1])
         message = "unknown key" + (f"; known here: {', '.join(known[0].model_fields)}" if len(known) == 1 else "")
-    return f"key '{'.'.join(keys)}': {message}{more}"
+    more = f" (and {rest} more problem{'s' if rest > 1 else ''})" if rest else ""
+    return (f"key '{'.'.join(keys)}': " if keys else "") + message + more
 
 
-def _locate(location: Sequence[int | str]) -> tuple[list[str], list[type[BaseModel]]]:
-    """The keys as a recipe spells them, and the models that may stand at a place; pydantic names union tags too."""
+def _message(detail: ErrorDetails, here: Sequence[Any]) -> str:
+    kinds = ", ".join(str(_kind(model)) for model in _models(here))
+    match detail["type"]:
+        case "union_tag_invalid":
+            return f"{detail['ctx']['tag']!r}, expected one of {kinds}"
+        case "union_tag_not_found":
+            return f"is missing, expected one of {kinds}"
+        case "model_type" | "model_attributes_type":
+            return "a table of keys and values belongs here"
+    return detail["msg"].removeprefix("Value error, ")
+
+
+def _locate(location: Sequence[int | str]) -> tuple[list[str], list[Any]]:
+    """The keys as a recipe spells them, and the types of what may stand there; pydantic names its alternatives too."""
     keys: list[str] = []
-    here: list[type[BaseModel]] = [Recipe]
+    here: list[Any] = [Recipe]
     for part in location:
-        tagged = [cls for cls in here if "kind" in cls.model_fields and cls.model_fields["kind"].default == part]
-        if tagged and len(here) > 1:
+        models = _models(here)
+        tagged = [model for model in models if _kind(model) == part]
+        if tagged and len(models) > 1:
             here = tagged
-            continue
-        keys.append(str(part))
-        if isinstance(part, str):
-            here = [
-                model
-                for cls in here
-                if part in cls.model_fields
-                for model in _models(cls.model_fields[part].annotation)
-            ]
+        elif part != "[key]" and (not here or any(map(_has_keys, here))):
+            keys.append(str(part))
+            here = [inner for outer in here for inner in _inside(outer, part)]
     return keys, here
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models(types: Sequence[Any]) -> list[type[BaseModel]]:
+    return [one for one in types if isinstance(one, type) and issubclass(one, BaseModel)]
+
+
+def _kind(model: type[BaseModel]) -> Any:
+    return model.model_fields["kind"].default if "kind" in model.model_fields else None
+
+
+def _has_keys(one: Any) -> bool:
+    return bool(_models([one])) or get_origin(one) in (dict, tuple)
+
+
+def _inside(outer: Any, part: int | str) -> Iterator[Any]:
+    """What may stand at a key of a model or a table, or at a place in a list."""
+    if get_origin(outer) is dict:
+        yield from _alternatives(get_args(outer)[1])
+    elif get_origin(outer) is tuple:
+        yield from _alternatives(get_args(outer)[0])
+    elif part in getattr(outer, "model_fields", {}):
+        yield from _alternatives(outer.model_fields[part].annotation)
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        yield from _alternatives(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for one in get_args(annotation):
+            yield from _alternatives(one)
+    else:
         yield annotation
-    elif get_origin(annotation) in (Union, UnionType, tuple, Annotated):
-        for part in get_args(annotation):
-            yield from _models(part)
