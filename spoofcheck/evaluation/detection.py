@@ -68,8 +68,6 @@ def fixed_threshold(dev_trials: Sequence[ScoredTrial], origin: str) -> FixedThre
     require_both_classes(dev_trials, origin)
     table = _Table(dev_trials)
     _, threshold = metrics.eer_and_threshold(table.scores, table.bonafide)
-    if not np.isfinite(threshold):  # beyond every score: any number above the highest does the same
-        threshold = float(np.nextafter(table.scores.max(), np.inf))
     return FixedThreshold(threshold, origin)
 
 
