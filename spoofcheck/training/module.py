@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from spoofcheck.errors import ModelError
 from spoofcheck.nets.detector import Detector
 from spoofcheck.nets.parameters import parameter_depth_groups
 from spoofcheck.nets.tracer import Tracer
@@ -52,6 +53,7 @@ class TrainingModule(LightningModule):
         self.total_steps = total_steps
         self.seed = seed
         self.on_features = on_features
+        self._train_sums = torch.zeros(3, dtype=torch.float64)
         self._dev_logits: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
         if rule.frozen_epochs == "all":
             network.front_end.requires_grad_(False)
@@ -78,18 +80,31 @@ class TrainingModule(LightningModule):
         """Make this step's dropout a function of seed, step and rank."""
         mixed = np.random.SeedSequence([self.seed, self.current_epoch, batch_idx, self.global_rank])
         torch.manual_seed(int(mixed.generate_state(1)[0]))
-        if self._front_end_is_frozen:
-            self.network.front_end.eval()
+        # Lightning leaves modes as it finds them: what was frozen must be told to train again.
+        self.network.front_end.train(not self._front_end_is_frozen)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         logits = self(batch.inputs).float()
         loss = self.objective.loss(logits, batch)
-        right = (logits.argmax(dim=1) == batch.labels).float().mean()
-        size = len(batch.labels)
-        self.log("loss", loss.detach(), prog_bar=True, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
-        self.log("accuracy", right, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+        right = (logits.argmax(dim=1) == batch.labels).double().cpu()
+        self.log("step_loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False, batch_size=len(logits))
+        self._train_sums += torch.tensor([float(loss.detach()) * len(right), float(right.sum()), len(right)])
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log loss and accuracy over the windows of all processes.
+
+        The sums are put together here: lightning's own reduction would be asked for by the progress bar, which only the
+        first process has, and wait for the others for ever.
+        """
+        sums, self._train_sums = self._train_sums, torch.zeros(3, dtype=torch.float64)
+        if self.trainer.world_size > 1:
+            parts: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, sums)
+            sums = torch.stack(parts).sum(dim=0)
+        self.log("loss", float(sums[0] / sums[2]))
+        self.log("accuracy", float(sums[1] / sums[2]))
 
     def validation_step(self, batch: DevBatch, batch_idx: int) -> None:
         """Keep the logits of a batch of dev windows."""
@@ -98,7 +113,11 @@ class TrainingModule(LightningModule):
         self._dev_logits.append((numbers.cpu().numpy(), logits.cpu().numpy()))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the dev figures, of the windows of all processes."""
+        """Log the dev figures, of the windows of all processes.
+
+        Raises:
+            ModelError: outputs that are not finite.
+        """
         kept, self._dev_logits = self._dev_logits, []
         if self.trainer.world_size > 1:
             parts: list[Any] = [None] * self.trainer.world_size
@@ -106,6 +125,11 @@ class TrainingModule(LightningModule):
             kept = [batch for part in parts for batch in part]
         numbers = np.concatenate([part for part, _ in kept])
         logits = np.concatenate([part for _, part in kept])[np.argsort(numbers, kind="stable")]
+        if not np.isfinite(logits).all():
+            raise ModelError(
+                f"the network gives no finite numbers after epoch {self.current_epoch + 1}: it has run away; lower "
+                "training.rate, lengthen training.warmup_steps or set training.gradient_clip"
+            )
         for name, value in self.objective.figures(logits).items():
             # Every process has computed the same figures of the same logits: nothing is left to reduce.
             self.log(f"dev_{name}", value, prog_bar=name == self.rule.select_by, rank_zero_only=False, sync_dist=False)
