@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,11 +59,15 @@ def load_front_end_weights(recipe: Recipe, front_end: nn.Module) -> None:
             )
         _load(front_end, distillmos_stem_state(Path(package.origin).parent / "weights" / "distill_mos_v7.pt"), name)
     elif isinstance(recipe.model.front_end, XlsrConfig):
-        _load(front_end, _wav2vec2_state(name), name)
+        _load(front_end, _without_unused(_wav2vec2_state(name), front_end), name)
     else:
         raise UsageError(
             f"key 'model.front_end_weights': {name!r}; 'none' or 'distillmos' for a {recipe.model.front_end.kind}"
         )
+
+
+_UNUSED = ("model.masked_spec_embed", "model.encoder.layer_norm.weight", "model.encoder.layer_norm.bias")
+"""What published weights hold and a front-end may lack: pretraining's mask, and the normalisation behind all layers."""
 
 
 def _wav2vec2_state(name: str) -> dict[str, Tensor]:
@@ -70,13 +75,26 @@ def _wav2vec2_state(name: str) -> dict[str, Tensor]:
     from transformers import Wav2Vec2Model
 
     try:
-        model = Wav2Vec2Model.from_pretrained(name)
+        loaded: Any = Wav2Vec2Model.from_pretrained(name, output_loading_info=True)
     except (OSError, ValueError) as error:
+        if Path(name).is_dir():
+            raise ModelError(
+                f"key 'model.front_end_weights': {name!r} holds no wav2vec 2.0 model that transformers reads"
+            ) from error
         raise ModelError(
             f"key 'model.front_end_weights': {name!r} is no folder here and cannot be downloaded; "
             "name a local copy with --set model.front_end_weights=DIR, or 'none' for fresh weights"
         ) from error
+    model, report = loaded
+    missing = {f"model.{key}" for key in report["missing_keys"]}.difference(_UNUSED)
+    if missing:  # transformers would begin them at random
+        raise ModelError(f"key 'model.front_end_weights': {name!r} lacks {min(missing)!r} and is no wav2vec 2.0 model")
     return {f"model.{key}": value for key, value in model.state_dict().items()}
+
+
+def _without_unused(state: dict[str, Tensor], front_end: nn.Module) -> dict[str, Tensor]:
+    known = front_end.state_dict().keys()
+    return {key: value for key, value in state.items() if key in known or key not in _UNUSED}
 
 
 def _load(front_end: nn.Module, state: dict[str, Tensor], name: str) -> None:
