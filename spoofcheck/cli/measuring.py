@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from spoofcheck.evaluation.shards import Team
     from spoofcheck.evaluation.subjects import ScoringPlan
     from spoofcheck.evaluation.tracing import MapMethod as MethodName
+    from spoofcheck.training.record import DataRecord
 
 Row = TypeVar("Row")
 
@@ -245,7 +247,9 @@ def measure(request: Request, team: Team | None) -> tuple[EvaluationDocument | C
         seed=request.seed,
     )
     check_options(options)
-    circumstances = _circumstances(request, _overlap(clips, train, dev))
+    records = _records(request) if not train else {}
+    caveats = [*_overlap(clips, train, dev), *_record_caveats(records, clips)]
+    circumstances = _circumstances(request, caveats)
     if team is not None and request.contenders[0].is_tracer:
         return _tracer_document(request, clips, circumstances, team), ()
     keys: Mapping[str, Key] | None = keys_of(clips) if clips else None
@@ -253,10 +257,12 @@ def measure(request: Request, team: Team | None) -> tuple[EvaluationDocument | C
         keys = read_keys(request.keys)
     subjects, each_options = [], []
     for contender in request.contenders:
-        subject, own = _subject(contender, request, clips, dev, keys, team)
+        subject, own_threshold = _subject(contender, request, clips, dev, keys, team)
         subjects.append(subject)
-        own_options = options if options.threshold is not None else replace(options, threshold=own)
-        each_options.append(own_options if contender.scores else replace(own_options, scores_are_llrs=True))
+        own = replace(options, threshold=options.threshold or own_threshold)
+        if contender.name in records:
+            own = replace(own, seen_systems=frozenset(records[contender.name].seen_systems))
+        each_options.append(own if contender.scores else replace(own, scores_are_llrs=True))
     if request.is_comparison:
         return compare(subjects, each_options, circumstances), subjects
     return detection_document(subjects[0], each_options[0], circumstances), subjects
@@ -355,6 +361,35 @@ def _clips(protocol: tuple[str, Path] | None, root: Path | None, split: str | No
         return []
     kind, path = protocol
     return read_protocol(kind, path, root=root, split=split)
+
+
+def _records(request: Request) -> dict[str, DataRecord]:
+    """What the models' directories say of the data they were made from, where they say it."""
+    from spoofcheck.training.record import read_record
+
+    found = {each.name: read_record(each.model) for each in request.contenders if each.model is not None}
+    return {name: record.data for name, record in found.items() if record is not None}
+
+
+def _record_caveats(records: Mapping[str, DataRecord], clips: Sequence[Clip]) -> Iterator[Caveat]:
+    """Look whether the clips are a model's own train or dev set, by the hash its directory keeps.
+
+    Raises:
+        UsageError: they are what a model was trained on.
+    """
+    from spoofcheck.evalschema import Caveat
+    from spoofcheck.evaluation.audit import manifest_sha256
+
+    labels = Counter(clip.label for clip in clips)
+    for name, record in records.items():
+        for part, sha256 in record.sha256.items():
+            # Hashing is only worth its time where the numbers of clips agree.
+            if part == "test" or record.clips.get(part) != labels or manifest_sha256(clips) != sha256:
+                continue
+            if part == "train":
+                raise UsageError(f"{name} was trained on these very recordings: figures on them say nothing")
+            message = f"These are the {part} data that chose {name}'s epoch, calibration and thresholds."
+            yield Caveat(code="measured-on-dev", message=message)
 
 
 def _seen_systems(train: Sequence[Clip]) -> frozenset[str] | None:

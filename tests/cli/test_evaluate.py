@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,10 @@ import pytest
 from spoofcheck.cli import run
 from spoofcheck.evalschema import Comparison, EvaluationDocument
 from spoofcheck.evaluation import metrics
+from spoofcheck.evaluation.audit import manifest_sha256
+from spoofcheck.evaluation.protocols.manifest import read_manifest
 from spoofcheck.evaluation.scorefiles import read_score_file
+from spoofcheck.training.record import RECORD_FILE, DataRecord, RunRecord, TrainingRecord
 from tests.support.audio import human_speech, write_wav
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -278,3 +283,42 @@ def test_two_processes_give_what_one_gives(tiny_model: Path, manifest: Path, tmp
     shares = [len(path.read_bytes().splitlines()) for path in sorted((tmp_path / "work2").glob("*/rank-*.jsonl"))]
     assert shares == [6, 6]
     assert documents[0] == documents[1]
+
+
+@pytest.fixture
+def trained_model(tiny_model: Path, manifest: Path, other_manifest: Path, tmp_path: Path) -> Path:
+    """A model whose directory says that it was trained on `other_manifest`, with `manifest` as its dev set."""
+    directory = tmp_path / "trained"
+    shutil.copytree(tiny_model, directory)
+    splits = {"train": read_manifest(other_manifest), "dev": read_manifest(manifest)}
+    data = DataRecord(
+        sha256={name: manifest_sha256(clips) for name, clips in splits.items()},
+        clips={name: dict(Counter(clip.label for clip in clips)) for name, clips in splits.items()},
+        seen_systems=("tts:B",),
+        seen_speakers=3,
+        problems=(),
+        warnings=(),
+    )
+    run_record = RunRecord(
+        epochs=1, best_epoch=1, metric=None, value=None, devices=1, precision="32-true", parameters=1, nuisance_auc=None
+    )
+    record = TrainingRecord(
+        recipe={}, recipe_sha256="", spoofcheck="", git_commit=None, libraries={}, python="", data=data, run=run_record,
+        figures={},
+    )  # fmt: skip
+    (directory / RECORD_FILE).write_text(record.model_dump_json())
+    return directory
+
+
+def test_a_models_own_record_tells_what_it_has_seen(
+    evaluate, trained_model: Path, manifest: Path, other_manifest: Path
+) -> None:
+    status, document, _ = evaluate(trained_model, "--protocol", "manifest", manifest)
+    assert status == 0
+    seen, unseen = document["detection"]["by_seen"]
+    by_system = {group["name"]: group["rates"] for group in document["detection"]["by_system"]}
+    assert (seen["rates"], unseen["rates"]) == (by_system["tts:B"], by_system["tts:A"])
+    assert "measured-on-dev" in {caveat["code"] for caveat in document["warnings"]}
+    status, _, err = evaluate(trained_model, "--protocol", "manifest", other_manifest)
+    assert status == 2
+    assert "was trained on these very recordings" in err

@@ -90,5 +90,5 @@ def test_a_comparison_shows_models_systems_and_differences() -> None:
     pair = [Subject("good [b]", None, trials), Subject("bad", None, [replace(t, score=-t.score) for t in trials])]
     text = render(compare(pair, [OPTIONS, OPTIONS], CIRCUMSTANCES))
     assert "good [b]" in text
-    for word in ("Differences", "EER", "minDCF", "Cllr", "good [b] does better on these trials", "Per system"):
+    for word in ("Differences", "EER", "minDCF", "Cllr", "good [b] does better on these trials", "per system"):
         assert word in text

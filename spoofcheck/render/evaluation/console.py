@@ -152,6 +152,26 @@ def _columns(groups: Sequence[RatesGroup]) -> Iterator[tuple[str, list[str]]]:
         yield "FNR %", [_hundredths(each.fnr if each else None) for each in transfers]
 
 
+def _across(names: Sequence[str], models: Sequence[Sequence[RatesGroup]]) -> RenderableType:
+    """The EER of every system under every model, highest mean first."""
+    by_model = [{group.name: group.rates for group in groups} for groups in models]
+    systems = {name: [rates[name] for rates in by_model if name in rates] for rates in by_model for name in rates}
+    means = {name: sum(rates.eer for rates in found) / len(found) for name, found in systems.items()}
+    drawn = _empty_table()
+    drawn.add_column("System", overflow="fold")
+    drawn.add_column("Synthetic", justify="right", no_wrap=True)
+    for name in names:
+        drawn.add_column(Text(isolated(printable(name))), justify="right", overflow="fold", vertical="bottom")
+    for system in sorted(systems, key=lambda name: (-means[name], name))[:MOST_ROWS]:
+        cells = [_eer(rates[system]) if system in rates else MISSING for rates in by_model]
+        drawn.add_row(Text(isolated(printable(system))), f"{systems[system][0].spoof_trials:,}", *cells)
+    return _with_rest(drawn, len(systems))
+
+
+def _eer(rates: Rates) -> str:
+    return f"{_hundredths(rates.eer)} ({tables.bracket(rates.eer_interval)})"
+
+
 def _hundredths(share: float | None) -> str:
     return MISSING if share is None else f"{100 * share:.2f}"
 
@@ -186,8 +206,8 @@ def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
                 yield _line(f"{name}: threshold {_threshold(one.transfer)}")
         systems = [detection.by_system for _, detection in detections]
         if any(systems):
-            yield _line("Per system, worst first", "bold", above=True)
-            yield _table(tables.across_table("", "System", [name for name, _ in detections], systems))
+            yield _line("EER % (95 % interval) per system, worst first", "bold", above=True)
+            yield _across([name for name, _ in detections], systems)
     if tracings:
         yield _line("The common trials", "bold", above=True)
         yield _table(tables.tracers_table("", [name for name, _ in tracings], [tracing for _, tracing in tracings]))
