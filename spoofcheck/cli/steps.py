@@ -1,4 +1,4 @@
-"""A bar for work with a known number of items: how many, how fast, how long still; on stderr, in terminals only."""
+"""A bar for work with a known number of items: how many, how fast, how long still; on stderr. Logs get a line."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ class RichSteps:
 
     def __init__(self, console: Console, enabled: bool = True) -> None:
         self._console = console
-        self._enabled = enabled and console.is_terminal
+        self._enabled = enabled
 
     def over(self, items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
         """The items, unchanged, as they come."""
+        if not self._console.is_terminal:
+            if self._enabled:
+                self.note(f"{description} ({total:,})")
+            yield from items
+            return
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -37,3 +42,7 @@ class RichSteps:
                 if elapsed_s > 1:
                     bar.update(task, rate=f"{bar.tasks[0].completed / elapsed_s:.1f}/s")
                 yield item
+
+    def note(self, text: str) -> None:
+        """One line."""
+        self._console.print(text, highlight=False, markup=False)

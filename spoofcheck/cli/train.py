@@ -94,7 +94,7 @@ def train(
     from spoofcheck.training.trainer import Machine
 
     machine = Machine(accelerator.value, devices, nodes)
-    options = RunOptions(machine, resume=resume, workers=workers, quiet=quiet)
+    options = RunOptions(machine, resume=resume, workers=workers, bar=console.is_terminal and not quiet)
     try:
         model = run(rules, folder, options, RichSteps(console))
     except KeyboardInterrupt:

@@ -58,7 +58,7 @@ class TrainingData(LightningDataModule):
         if self.rule.cached_batches is None:
             self._train, self._dev = batches, dev
             return
-        drawn = (batches[step] for step in range(self.rule.cached_batches))
+        drawn = self._loader(batches, range(self.rule.cached_batches), self.rule.workers)
         cached = self._features(drawn, "Caching training features", self.rule.cached_batches)
         self._train = CachedBatches(cached, self.recipe.seed)
         held = [Batch(inputs, numbers, numbers) for inputs, numbers in dev]

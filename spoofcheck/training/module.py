@@ -92,20 +92,6 @@ class TrainingModule(LightningModule):
         self._train_sums += torch.tensor([float(loss.detach()) * len(right), float(right.sum()), len(right)])
         return loss
 
-    def on_train_epoch_end(self) -> None:
-        """Log loss and accuracy over the windows of all processes.
-
-        The sums are put together here: lightning's own reduction would be asked for by the progress bar, which only the
-        first process has, and wait for the others for ever.
-        """
-        sums, self._train_sums = self._train_sums, torch.zeros(3, dtype=torch.float64)
-        if self.trainer.world_size > 1:
-            parts: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, sums)
-            sums = torch.stack(parts).sum(dim=0)
-        self.log("loss", float(sums[0] / sums[2]))
-        self.log("accuracy", float(sums[1] / sums[2]))
-
     def validation_step(self, batch: DevBatch, batch_idx: int) -> None:
         """Keep the logits of a batch of dev windows."""
         inputs, numbers = batch
@@ -113,26 +99,24 @@ class TrainingModule(LightningModule):
         self._dev_logits.append((numbers.cpu().numpy(), logits.cpu().numpy()))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the dev figures, of the windows of all processes.
+        """Log the epoch's loss and accuracy and the dev figures, over the windows of all processes.
 
-        Raises:
-            ModelError: outputs that are not finite.
+        They are put together here: lightning's own reduction would be asked for by the progress bar, which only the
+        first process has, and wait for the others for ever.
         """
         kept, self._dev_logits = self._dev_logits, []
+        sums, self._train_sums = self._train_sums, torch.zeros(3, dtype=torch.float64)
         if self.trainer.world_size > 1:
             parts: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, kept)
-            kept = [batch for part in parts for batch in part]
+            torch.distributed.all_gather_object(parts, (kept, sums))
+            kept = [batch for part, _ in parts for batch in part]
+            sums = torch.stack([part for _, part in parts]).sum(dim=0)
+        self.log("loss", float(sums[0] / sums[2]))
+        self.log("accuracy", float(sums[1] / sums[2]))
         numbers = np.concatenate([part for part, _ in kept])
         logits = np.concatenate([part for _, part in kept])[np.argsort(numbers, kind="stable")]
-        if not np.isfinite(logits).all():
-            raise ModelError(
-                f"the network gives no finite numbers after epoch {self.current_epoch + 1}: it has run away; lower "
-                "training.rate, lengthen training.warmup_steps or set training.gradient_clip"
-            )
         for name, value in self.objective.figures(logits).items():
-            # Every process has computed the same figures of the same logits: nothing is left to reduce.
-            self.log(f"dev_{name}", value, prog_bar=name == self.rule.select_by, rank_zero_only=False, sync_dist=False)
+            self.log(f"dev_{name}", value, prog_bar=name == self.rule.select_by)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam or AdamW with a rate per layer of the front-end, and the schedule."""

@@ -14,6 +14,9 @@ class Steps(Protocol):
     def over(self, items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
         """The items, unchanged, as they come."""
 
+    def note(self, text: str) -> None:
+        """Something to be told at once."""
+
 
 class NoSteps:
     """Watches nothing."""
@@ -21,3 +24,6 @@ class NoSteps:
     def over(self, items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
         """The items, unchanged."""
         yield from items
+
+    def note(self, text: str) -> None:
+        """Nothing."""

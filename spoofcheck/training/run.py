@@ -55,12 +55,18 @@ _LIBRARIES = ("lightning", "numpy", "scikit-learn", "soundfile", "soxr", "torch"
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What is not in the recipe: where a run takes place and what it says meanwhile."""
+    """What is not in the recipe: where a run takes place and what it says meanwhile.
+
+    Attributes:
+        resume: go on with the run in the folder.
+        workers: processes that prepare data; one per core by default.
+        bar: draw lightning's progress bar while it trains.
+    """
 
     machine: Machine = field(default_factory=Machine)
     resume: bool = False
     workers: int | None = None
-    quiet: bool = False
+    bar: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +134,8 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         )
         batches_of = TrainingData(recipe, rule, prepared, labels, network, steps)
         trained = fit(
-            recipe, rule, network, objective, batches_of, out, options.machine,
-            resume=options.resume, quiet=options.quiet,
+            recipe, rule, network, objective, batches_of, out, options.machine, steps,
+            resume=options.resume, bar=options.bar,
         )  # fmt: skip
         if not trained.is_main:
             return None

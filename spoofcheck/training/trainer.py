@@ -24,9 +24,10 @@ from spoofcheck.nets.detector import Detector
 from spoofcheck.nets.tracer import Tracer
 from spoofcheck.training.batches import check_world
 from spoofcheck.training.datamodule import TrainingData
-from spoofcheck.training.metrics import DEV_METRICS
+from spoofcheck.training.metrics import DEV_METRICS, DevMetric
 from spoofcheck.training.module import TrainingModule
 from spoofcheck.training.objectives import Objective
+from spoofcheck.training.progress import Steps
 from spoofcheck.training.recipe import GradientTraining, Recipe
 
 CHECKPOINTS = "checkpoints"
@@ -82,11 +83,17 @@ def fit(
     data: TrainingData,
     folder: Path,
     machine: Machine,
+    steps: Steps,
     *,
     resume: bool,
-    quiet: bool,
+    bar: bool,
 ) -> Trained:
     """Train a network; the folder gets `checkpoints/` and `logs/`.
+
+    Args:
+        steps: told of every epoch.
+        resume: go on from the last checkpoint, if there is one.
+        bar: draw lightning's progress bar on standard error.
 
     Raises:
         UsageError: devices that are not there or cannot do what the recipe asks.
@@ -106,9 +113,8 @@ def fit(
     # A run that goes on begins a new part: lightning's CSV log would replace the old one.
     part = f"part-{len(list((folder / LOGS).glob('part-*'))) + 1}"
     logs: list[Any] = [CSVLogger(folder, LOGS, version=part), TensorBoardLogger(folder, LOGS, version=part)]
-    trainer = _trainer(
-        rule, machine, logs, _callbacks(rule, [best, _KeepLast(folder / CHECKPOINTS / LAST)], monitor, quiet), quiet
-    )
+    keep = [best, _KeepLast(folder / CHECKPOINTS / LAST), _TellEpochs(steps, metric)]
+    trainer = _trainer(rule, machine, logs, _callbacks(rule, keep, monitor, bar), bar)
     last = folder / CHECKPOINTS / LAST
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last if resume and last.is_file() else None, weights_only=True)
@@ -151,7 +157,7 @@ def is_main_process() -> bool:
 
 
 def _trainer(
-    rule: GradientTraining, machine: Machine, logs: list[Any], callbacks: list[Callback], quiet: bool
+    rule: GradientTraining, machine: Machine, logs: list[Any], callbacks: list[Callback], bar: bool
 ) -> Trainer:
     # A front-end that is frozen for some epochs gives no gradients then, which DDP must be told.
     thaws = rule.frozen_epochs not in (0, "all")
@@ -175,16 +181,16 @@ def _trainer(
             num_sanity_val_steps=0,
             log_every_n_steps=10,
             enable_model_summary=False,
-            enable_progress_bar=not quiet,
+            enable_progress_bar=bar,
         )
     except (RuntimeError, ValueError, ImportError) as error:
         raise UsageError(f"cannot train on {machine.devices} {machine.accelerator} devices: {error}") from error
 
 
-def _callbacks(rule: GradientTraining, checkpoints: Sequence[Callback], monitor: str, quiet: bool) -> list[Callback]:
+def _callbacks(rule: GradientTraining, checkpoints: Sequence[Callback], monitor: str, bar: bool) -> list[Callback]:
     callbacks: list[Callback] = [LearningRateMonitor("epoch")]
-    if not quiet:
-        callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
+    if bar:
+        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     if rule.ema_decay is not None:
         callbacks.append(_WeightAverage(rule.ema_decay))
     if rule.early_stopping is not None:
@@ -222,11 +228,28 @@ class _KeepLast(Checkpoint):
             beside.replace(self.path)
 
 
+class _TellEpochs(Callback):
+    """One line an epoch, for logs and for terminals alike."""
+
+    def __init__(self, steps: Steps, metric: DevMetric) -> None:
+        self._steps = steps
+        self._metric = metric
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the first process's user."""
+        if trainer.is_global_zero:
+            figures = trainer.callback_metrics
+            self._steps.note(
+                f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: loss {figures['loss']:.4f}, "
+                f"dev {self._metric.name} {figures[f'dev_{self._metric.name}']:.4f}"
+            )
+
+
 def _quieten() -> None:
     """Lightning's banners and tips are not what a user of this program asked for."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for text in (".*does not have many workers.*", ".*The number of training batches.*", ".*isinstance.*LeafSpec.*",
                  ".*Checkpoint directory .* exists.*", ".*Experiment logs directory.*", ".*no.*deterministic.*",
-                 ".*in eval mode at the start of training.*"):  # fmt: skip
+                 ".*in eval mode at the start of training.*", ".*on epoch level in distributed setting.*"):  # fmt: skip
         warnings.filterwarnings("ignore", message=text)

@@ -24,7 +24,7 @@ from spoofcheck.training.trainer import Machine
 from tests.support.corpus import write_corpus
 from tests.support.recipes import detector_recipe, tracer_recipe
 
-CPU = RunOptions(Machine("cpu"), workers=1, quiet=True)
+CPU = RunOptions(Machine("cpu"), workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
         with pytest.raises(RuntimeError, match="killed"):
             train(recipe, tmp_path / "broken")
     assert not (tmp_path / "broken" / MODEL).exists()
-    resumed = train(recipe, tmp_path / "broken", RunOptions(Machine("cpu"), resume=True, workers=2, quiet=True))
+    resumed = train(recipe, tmp_path / "broken", RunOptions(Machine("cpu"), resume=True, workers=2))
     first, second = (load_file(model / "model.safetensors") for model in (unbroken, resumed))
     assert first.keys() == second.keys()
     for name, value in first.items():
@@ -110,7 +110,7 @@ def test_a_folder_holds_one_run(corpus: Path, detector: Path, tmp_path: Path) ->
     out = detector.parent
     with pytest.raises(UsageError, match="--resume"):
         train(detector_recipe(corpus), out)
-    again = RunOptions(Machine("cpu"), resume=True, quiet=True)
+    again = RunOptions(Machine("cpu"), resume=True)
     with pytest.raises(UsageError, match=r"another recipe \(differs in training\)"):
         train(detector_recipe(corpus, epochs=9), out, again)
     (tmp_path / "x").touch()
