@@ -153,7 +153,7 @@ class Tracing(_Model):
     accuracy: float = Field(ge=0, le=1, description="share of trials given their right class")
     accuracy_interval: Interval | None = Field(description="of the accuracy")
     classes: tuple[ClassRow, ...] = Field(description="every class, 'unseen' last")
-    confusion: tuple[tuple[int, ...], ...] = Field(description="rows: truth, columns: decision, in the order of classes")
+    confusion: tuple[tuple[int, ...], ...] = Field(description="rows: truth, columns: decision; order of classes")
     open_set: OpenSet | None = Field(description="null where the trials hold no unseen or no seen source")
     embedding_map: EmbeddingMap | None = Field(default=None, description="null where not asked for")
 

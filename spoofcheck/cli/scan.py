@@ -76,9 +76,14 @@ def scan(
         ),
     ] = None,
     hop: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", help="Distance between windows.", rich_help_panel=_ANALYSIS),
-    ] = 4.0,
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Distance between windows.",
+            rich_help_panel=_ANALYSIS,
+            show_default="4, or the model's window where it is shorter",
+        ),
+    ] = None,
     channels: Annotated[
         Channels,
         typer.Option(

@@ -41,6 +41,8 @@ from spoofcheck.types import (
     seconds_to_samples,
 )
 
+_HOP_S = 4.0
+
 ChannelMode = Literal["auto", "mix", "each"]
 
 
@@ -48,7 +50,8 @@ ChannelMode = Literal["auto", "mix", "each"]
 class ScanOptions:
     """What an analyst may choose. Everything else belongs to the model's config."""
 
-    hop_s: float = 4.0
+    hop_s: float | None = None
+    """Distance between windows; None is 4 s, or the model's window where that is shorter."""
     channels: ChannelMode = "auto"
     vad: bool = True
     threshold_llr: float | None = None
@@ -79,12 +82,7 @@ class Scanner:
         self.options = options or ScanOptions()
         self.bundle: Bundle = load_bundle(find_model(model))
         config = self.bundle.config
-        self.hop_samples = seconds_to_samples(self.options.hop_s)
-        if not 0 < self.hop_samples <= config.window_samples:
-            raise UsageError(
-                f"--hop {self.options.hop_s:g}: must be above 0 and at most the model's window of "
-                f"{samples_to_seconds(config.window_samples):g} s, or speech would go unheard"
-            )
+        self.hop_samples = hop_samples(self.options, config.window_samples)
         self.rule = with_threshold(config.decision, self.options.threshold_llr)
         self.scorer = WindowScorer(self.bundle, self.options.device, self.options.batch_windows)
         self.tracer = self._load_tracer()
@@ -235,6 +233,22 @@ def scan(
     """
     scanner = Scanner(model, options)
     return scanner.findings(find_inputs([Path(p) for p in paths], include=include, exclude=exclude), progress)
+
+
+def hop_samples(options: ScanOptions, window_samples: int) -> int:
+    """Samples between windows.
+
+    Raises:
+        UsageError: a hop that would leave speech unheard.
+    """
+    hop_s = min(_HOP_S, samples_to_seconds(window_samples)) if options.hop_s is None else options.hop_s
+    samples = seconds_to_samples(hop_s)
+    if not 0 < samples <= window_samples:
+        raise UsageError(
+            f"--hop {hop_s:g}: must be above 0 and at most the model's window of "
+            f"{samples_to_seconds(window_samples):g} s, or speech would go unheard"
+        )
+    return samples
 
 
 def _default_workers() -> int:

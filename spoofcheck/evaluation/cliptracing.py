@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from spoofcheck.audio.recording import read_windows
 from spoofcheck.detect.readers import Readers
-from spoofcheck.detect.scan import ScanOptions
+from spoofcheck.detect.scan import ScanOptions, hop_samples
 from spoofcheck.detect.scorer import DeviceName
 from spoofcheck.detect.tracing import TracedWindow, TracerScorer
 from spoofcheck.errors import UsageError
@@ -41,7 +41,7 @@ from spoofcheck.evaluation.tracing import MIN_MAP_POINTS, MapMethod, embedding_m
 from spoofcheck.evaluation.workfolder import Job, Watch, rows_of
 from spoofcheck.nets.bundle import TracerBundle
 from spoofcheck.nets.config import UNSEEN
-from spoofcheck.types import AudioFile, RecordingSummary, Skipped, Window, seconds_to_samples
+from spoofcheck.types import AudioFile, RecordingSummary, Skipped, Window
 
 MIN_WINDOW_SPEECH_S = 0.5
 """Speech that a window of `all` needs, as the shipped detectors ask for."""
@@ -148,7 +148,7 @@ class ClipTracer:
         read = partial(
             _read,
             window_samples=config.window_samples,
-            hop_samples=min(config.window_samples, seconds_to_samples(ScanOptions().hop_s)),
+            hop_samples=hop_samples(ScanOptions(), config.window_samples),
         )
         pools = {i: _Pool() for i in range(len(clips))}
         waiting: list[tuple[_Pool, NDArray[np.float32]]] = []

@@ -25,10 +25,8 @@ from spoofcheck.evaluation.scorefiles import ScoredTrial, keys_of, scored, trial
 from spoofcheck.evaluation.shards import Team
 from spoofcheck.evaluation.workfolder import Job, Watch, rows_of
 from spoofcheck.nets.bundle import Bundle
-from spoofcheck.nets.config import read_config
 from spoofcheck.nets.index import find_model
 from spoofcheck.schema import Finding
-from spoofcheck.types import samples_to_seconds
 
 WindowMode = Literal["first", "all"]
 
@@ -85,11 +83,7 @@ class ClipScorer:
         workers: int | None = None,
     ) -> None:
         directory = find_model(model)
-        window_s = samples_to_seconds(read_config(directory).window_samples)
-        options = ScanOptions(
-            hop_s=min(ScanOptions().hop_s, window_s), device=device, batch_windows=batch_windows, workers=workers
-        )
-        self._scanner = Scanner(directory, options)
+        self._scanner = Scanner(directory, ScanOptions(device=device, batch_windows=batch_windows, workers=workers))
         self._workers = workers or max(1, min(8, (os.cpu_count() or 1) - 1))
         self.windows: WindowMode = windows
 

@@ -43,7 +43,6 @@ from spoofcheck.training.progress import Steps
 from spoofcheck.training.recipe import Recipe
 from spoofcheck.training.record import RECORD_FILE, TrainingRecord
 from spoofcheck.training.traced import traced_clips
-from spoofcheck.types import samples_to_seconds
 
 CARD_TEMPLATE = "model-card.md.j2"
 
@@ -82,8 +81,7 @@ def finish_detector(
     )  # fmt: skip
     save_bundle(scratch, uncalibrated, network, "")
     try:
-        window_s = samples_to_seconds(recipe.model.window_samples)
-        scanner = Scanner(scratch, ScanOptions(hop_s=window_s, channels="mix", device=device))
+        scanner = Scanner(scratch, ScanOptions(channels="mix", device=device))
         recordings = recordings_of(data.dev, "dev", rule) + recordings_of(data.test, "test", rule)
         exhibits = score_exhibits(scanner, recordings, workers, steps)
     finally:

@@ -103,6 +103,9 @@ class TrainingModule(LightningModule):
 
         They are put together here: lightning's own reduction would be asked for by the progress bar, which only the
         first process has, and wait for the others for ever.
+
+        Raises:
+            ModelError: outputs that are not finite.
         """
         kept, self._dev_logits = self._dev_logits, []
         sums, self._train_sums = self._train_sums, torch.zeros(3, dtype=torch.float64)
@@ -115,6 +118,11 @@ class TrainingModule(LightningModule):
         self.log("accuracy", float(sums[1] / sums[2]))
         numbers = np.concatenate([part for part, _ in kept])
         logits = np.concatenate([part for _, part in kept])[np.argsort(numbers, kind="stable")]
+        if not np.isfinite(logits).all():
+            raise ModelError(
+                f"the network gives no finite numbers after epoch {self.current_epoch + 1}: it has run away; lower "
+                "training.rate, lengthen training.warmup_steps or set training.gradient_clip"
+            )
         for name, value in self.objective.figures(logits).items():
             self.log(f"dev_{name}", value, prog_bar=name == self.rule.select_by)
 

@@ -55,19 +55,26 @@ class Prepared:
 
 
 def prepare(
-    recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip], folder: Path, workers: int, steps: Steps
+    recipe: Recipe,
+    train: Sequence[Clip],
+    dev: Sequence[Clip],
+    folder: Path,
+    workers: int,
+    steps: Steps,
+    hash_cache: Path | None = None,
 ) -> Prepared:
     """Fill a folder, or take it as it is when it was made from the same recipe and clips.
 
     Args:
         workers: processes; they never change the result.
         steps: told how far it is.
+        hash_cache: where the hashes of the clips are kept.
 
     Raises:
         UsageError: no usable window, an unknown vocoder, or a folder made from something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    identity = _identity(recipe, train, dev)
+    identity = _identity(recipe, train, dev, hash_cache)
     found = _made_from(folder)
     if found is not None and found != identity:
         raise UsageError(f"{folder}: prepared from another recipe or other clips; remove it or choose another --out")
@@ -79,9 +86,11 @@ def prepare(
     return Prepared(recipe, train, folder)
 
 
-def wait_until_prepared(recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip], folder: Path) -> Prepared:
+def wait_until_prepared(
+    recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip], folder: Path, hash_cache: Path | None = None
+) -> Prepared:
     """What another process of the same run prepares, once it has."""
-    identity = _identity(recipe, train, dev)
+    identity = _identity(recipe, train, dev, hash_cache)
     while _made_from(folder) != identity:
         time.sleep(_POLL_S)
     return Prepared(recipe, train, folder)
@@ -118,6 +127,8 @@ def copy_row(source: StoredWindow, vocoder: str) -> StoredWindow:
 def _fill(recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip], folder: Path, workers: int, steps: Steps) -> None:
     data, length = recipe.data, recipe.model.window_samples
     with ProcessPoolExecutor(workers, initializer=_one_thread) as pool:
+        if data.copies:  # told before hours of cutting; a pool whose initialiser fails could not say why
+            pool.submit(_check_vocoders, tuple(data.copies), _engines_root(recipe)).result()
         if data.store:
             chosen = choose_clips(train, data.clip_caps, random.Random(recipe.seed))
             most = [data.windows_per_clip.get(clip.repo, 1) for clip in chosen]
@@ -138,9 +149,8 @@ def _fill(recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip], folder: Pa
 def _write_copies(recipe: Recipe, folder: Path, workers: int, steps: Steps) -> None:
     store = WindowStore(folder / _TRAIN, recipe.model.window_samples)
     jobs = copy_jobs(store.rows, recipe.data.copies, recipe.seed)
-    engines = Path(recipe.data.root) / (recipe.data.engines or ".")
     with ProcessPoolExecutor(
-        workers, initializer=_start_copying, initargs=(tuple(recipe.data.copies), engines)
+        workers, initializer=_start_copying, initargs=(tuple(recipe.data.copies), _engines_root(recipe))
     ) as pool:
         copies = pool.map(
             _copy,
@@ -194,6 +204,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def _engines_root(recipe: Recipe) -> Path:
+    return Path(recipe.data.root) / (recipe.data.engines or ".")
+
+
+def _check_vocoders(names: tuple[str, ...], engines: Path) -> None:
+    vocoders(names, engines)
+
+
 def _start_copying(names: tuple[str, ...], engines: Path) -> None:
     _one_thread()
     _engines.update(vocoders(names, engines))
@@ -216,13 +234,13 @@ class _DecodedClips:
         return read_mono(self._clips[index])
 
 
-def _identity(recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip]) -> str:
+def _identity(recipe: Recipe, train: Sequence[Clip], dev: Sequence[Clip], hash_cache: Path | None) -> str:
     parts = [
         recipe.data.model_dump_json(exclude={"root", "train", "dev", "test"}),
         str(recipe.model.window_samples),
         str(recipe.seed),
-        manifest_sha256(train),
-        manifest_sha256(dev),
+        manifest_sha256(train, hash_cache),
+        manifest_sha256(dev, hash_cache),
     ]
     return "\n".join(parts)
 

@@ -29,6 +29,7 @@ from spoofcheck.evaluation.clips import UNKNOWN, Clip
 from spoofcheck.nets.config import BackEndConfig
 from spoofcheck.nets.detector import Detector
 from spoofcheck.nets.tracer import Tracer
+from spoofcheck.training.augment import check_rule
 from spoofcheck.training.boosting import fit_boosting
 from spoofcheck.training.data import RunData, read_run_data
 from spoofcheck.training.datamodule import TrainingData, augmented_batches, plan_of
@@ -84,6 +85,7 @@ def plan(recipe: Recipe) -> Plan:
     Raises:
         UsageError: the recipe, its data, or what they share is refused.
     """
+    check_rule(recipe.augment)
     data = _audited(read_run_data(recipe))
     if isinstance(recipe.training, BoostingTraining):
         return Plan(data, 0, 0)
@@ -104,17 +106,18 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         ModelError: weights to begin with cannot be had, or nothing usable was learnt.
     """
     is_main = is_main_process()
+    check_machine(recipe, options.machine)
+    check_rule(recipe.augment)
     if is_main:
         _claim(recipe, out, options.resume)
     data = _audited(read_run_data(recipe, out / _HASHES if is_main else None))
     workers = options.workers or max(1, os.cpu_count() or 1)
-    check_machine(recipe, options.machine)
     boosted = isinstance(recipe.training, BoostingTraining)
     first = None if boosted else initial_network(recipe, len(data.classes or ()))  # what cannot be built fails here
     if is_main:
-        prepared = prepare(recipe, data.train, data.dev, out / DATA, workers, steps)
+        prepared = prepare(recipe, data.train, data.dev, out / DATA, workers, steps, out / _HASHES)
     else:
-        prepared = wait_until_prepared(recipe, data.train, data.dev, out / DATA)
+        prepared = wait_until_prepared(recipe, data.train, data.dev, out / DATA, out / _HASHES)
     labels = labels_of(prepared.train.rows, data.classes)
     network: Detector | Tracer
     back_end: BackEndConfig | None = recipe.model.back_end

@@ -58,7 +58,7 @@ def test_a_detector_beats_chance_on_clips_it_never_saw(detector: Path) -> None:
 
 
 def test_its_directory_loads_in_a_scan(detector: Path, corpus: Path) -> None:
-    scanner = Scanner(detector, ScanOptions(hop_s=1.0, device="cpu"))
+    scanner = Scanner(detector, ScanOptions(device="cpu"))
     human, spoof = corpus / "eval/--0.wav", corpus / "eval/vocoder-ringer-0.wav"
     findings = list(scanner.findings([human, spoof]))
     assert [finding.path for finding in findings] == [str(human), str(spoof)]
@@ -173,7 +173,7 @@ def test_a_tracer_beats_chance_and_loads(corpus: Path, tmp_path: Path) -> None:
     record = read_record(model)
     assert record is not None
     assert record.figures["test"]["accuracy"] > 0.7  # chance is a third
-    options = ScanOptions(hop_s=1.0, device="cpu", tracer=str(model), trace_all=True)
+    options = ScanOptions(device="cpu", tracer=str(model), trace_all=True)
     detector = train(detector_recipe(corpus, epochs=1, steps_per_epoch=2), tmp_path / "detector")
     scanner = Scanner(detector, options)
     finding = next(iter(scanner.findings([corpus / "eval/vocoder-ringer-1.wav"])))
