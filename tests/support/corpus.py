@@ -39,7 +39,7 @@ def voice(seed: int, system: str = "-", seconds: float = 1.2) -> NDArray[np.floa
     out += 10 ** (rng.uniform(-55, -45) / 20) * rng.standard_normal(n)
     if system == "vocoder:ringer":
         out += 0.03 * np.sin(2 * np.pi * 3100 * np.arange(n) / SAMPLE_RATE_HZ)
-    return (0.5 * out / np.abs(out).max()).astype(np.float32)
+    return np.asarray(0.5 * out / np.abs(out).max(), dtype=np.float32)
 
 
 def write_corpus(
