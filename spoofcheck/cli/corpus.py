@@ -255,7 +255,11 @@ def copies(
 ) -> int:
     """Take bona fide clips apart and put them together by vocoders: spoofed clips that differ by synthesis alone."""
     from spoofcheck.evaluation.protocols.manifest import read_manifest
-    from spoofcheck.training.copies import make_copies, plan_copies
+
+    try:
+        from spoofcheck.training.copies import make_copies, plan_copies
+    except ModuleNotFoundError as error:
+        raise UsageError(f"copies need {error.name}: pip install 'spoofcheck[train]'") from error
 
     splits = None if split is None else frozenset(split.split(","))
     jobs = plan_copies(

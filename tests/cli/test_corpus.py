@@ -218,3 +218,11 @@ def test_help_leaves_heavy_libraries_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.split() == []
+
+
+def test_copies_without_the_extra_say_what_to_install(tmp_path: Path) -> None:
+    words = ["corpus", "copies", str(tmp_path / "m.tsv"), "--out", str(tmp_path), "--vocoder", "lpc"]
+    code = f"import sys; sys.modules['pyworld'] = None; from spoofcheck.cli import run; sys.exit(run({words!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip() == "spoofcheck: copies need pyworld: pip install 'spoofcheck[train]'"
