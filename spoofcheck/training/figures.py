@@ -29,21 +29,22 @@ _FEWEST = 3
 def detector_figures(
     exhibits: Sequence[Exhibit], calibration: CalibrationConfig, decision: DecisionConfig, conditions: Sequence[str]
 ) -> Figures:
-    """All figures by split, rounded to four places; only splits that hold both classes."""
+    """All figures by split, rounded to four places; only of splits, and under conditions, that hold both classes."""
     verdict = verdict_of(calibration, decision)
     result: Figures = {}
     for split in ("dev", "test"):
         here = [exhibit for exhibit in exhibits if exhibit.split == split]
         originals = [exhibit for exhibit in here if exhibit.condition == ORIGINAL]
-        if len({exhibit.clip.is_spoof for exhibit in originals}) < 2:
+        if not _holds_both(originals):
             continue
         human = [exhibit for exhibit in originals if not exhibit.clip.is_spoof]
         result[split] = {
             "window": window_rates(originals, calibration),
             "exhibit": exhibit_rates(originals, calibration),
             "conditions": {
-                name: exhibit_rates([exhibit for exhibit in here if exhibit.condition == name], calibration)
+                name: exhibit_rates(degraded, calibration)
                 for name in conditions
+                if _holds_both(degraded := [exhibit for exhibit in here if exhibit.condition == name])
             },
             "verdicts": _verdict_rows(here, conditions, verdict),
             "human_by_source": [
@@ -197,6 +198,10 @@ def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     return [rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def _holds_both(exhibits: Sequence[Exhibit]) -> bool:
+    return len({exhibit.clip.is_spoof for exhibit in exhibits}) == 2
 
 
 def _verdict_rows(exhibits: Sequence[Exhibit], conditions: Sequence[str], verdict: Verdict) -> list[Figures]:
