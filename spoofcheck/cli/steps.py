@@ -8,6 +8,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from spoofcheck.render.text import printable
+
 Item = TypeVar("Item")
 
 
@@ -45,4 +47,4 @@ class RichSteps:
 
     def note(self, text: str) -> None:
         """One line."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(printable(text), highlight=False, markup=False, soft_wrap=True)

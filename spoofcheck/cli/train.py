@@ -65,6 +65,14 @@ def train(
         int | None,
         typer.Option(min=1, help="Processes that prepare data; never changes results.", show_default="one per core"),
     ] = None,
+    prepared: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of prepared windows, shared by runs of recipes with the same data section.",
+            show_default="DIR/data of the run",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the recipe and the data, show the plan, and stop.")
     ] = False,
@@ -94,7 +102,9 @@ def train(
     from spoofcheck.training.trainer import Machine
 
     machine = Machine(accelerator.value, devices, nodes)
-    options = RunOptions(machine, resume=resume, workers=workers, bar=console.is_terminal and not quiet)
+    options = RunOptions(
+        machine, resume=resume, workers=workers, prepared=prepared, bar=console.is_terminal and not quiet
+    )
     try:
         model = run(rules, folder, options, RichSteps(console))
     except KeyboardInterrupt:
@@ -133,7 +143,7 @@ def _show_plan(console: Console, recipe: Recipe, planned: Plan) -> None:
             f"{len(data.classes)} classes: {', '.join(printable(name) for name in data.classes)}", markup=False
         )
     for problem in data.problems[:_SHOWN]:
-        console.print(f"left out: {printable(str(problem.path))}: {problem.message}", markup=False)
+        console.print(f"left out: {printable(str(problem.path))}: {printable(problem.message)}", markup=False)
     if len(data.problems) > _SHOWN:
         console.print(f"... and {len(data.problems) - _SHOWN} more files that are missing or broken")
     for warning in data.overlap.warnings:

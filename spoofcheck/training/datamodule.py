@@ -31,18 +31,20 @@ class TrainingData(LightningDataModule):
     Args:
         labels: of the training windows.
         network: whose front-end computes cached features, where the recipe caches them.
+        workers: processes that draw the batches to be cached.
         steps: told how far the caching is.
     """
 
     def __init__(
         self, recipe: Recipe, rule: GradientTraining, prepared: Prepared, labels: Sequence[int],
-        network: Detector | Tracer, steps: Steps,
+        network: Detector | Tracer, workers: int, steps: Steps,
     ) -> None:  # fmt: skip
         super().__init__()
         self.recipe = recipe
         self.rule = rule
         self.prepared = prepared
         self.labels = labels
+        self.workers = workers
         self.steps = steps
         self.plan: BatchPlan = plan_of(recipe, prepared, labels)
         self._front_end: nn.Module = network.front_end
@@ -58,7 +60,7 @@ class TrainingData(LightningDataModule):
         if self.rule.cached_batches is None:
             self._train, self._dev = batches, dev
             return
-        drawn = self._loader(batches, range(self.rule.cached_batches), self.rule.workers)
+        drawn = self._loader(batches, range(self.rule.cached_batches), self.workers)
         cached = self._features(drawn, "Caching training features", self.rule.cached_batches)
         self._train = CachedBatches(cached, self.recipe.seed)
         held = [Batch(inputs, numbers, numbers) for inputs, numbers in dev]

@@ -19,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from torch.utils.data import DataLoader
 
 from spoofcheck import __version__
+from spoofcheck.audio.inputs import display_path
 from spoofcheck.detect.scorer import DeviceName
 from spoofcheck.detect.toolinfo import git_commit
 from spoofcheck.errors import UsageError
@@ -51,6 +53,7 @@ _HASHES = "hashes.json"
 _NUISANCE_BATCHES = 20
 _FAR = 10**6
 """Batches the nuisance check draws are none that training has met."""
+_TOLD = 20
 _LIBRARIES = ("lightning", "numpy", "scikit-learn", "soundfile", "soxr", "torch", "torchaudio")
 
 
@@ -61,12 +64,14 @@ class RunOptions:
     Attributes:
         resume: go on with the run in the folder.
         workers: processes that prepare data; one per core by default.
+        prepared: folder of prepared windows, which runs of one data section may share; by default below the run's own.
         bar: draw lightning's progress bar while it trains.
     """
 
     machine: Machine = field(default_factory=Machine)
     resume: bool = False
     workers: int | None = None
+    prepared: Path | None = None
     bar: bool = False
 
 
@@ -111,20 +116,24 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     if is_main:
         _claim(recipe, out, options.resume)
     data = _audited(read_run_data(recipe, out / _HASHES if is_main else None))
+    if is_main:
+        _tell(data, steps)
     workers = options.workers or max(1, os.cpu_count() or 1)
+    drawers = workers if workers > 1 else 0
     boosted = isinstance(recipe.training, BoostingTraining)
     first = None if boosted else initial_network(recipe, len(data.classes or ()))  # what cannot be built fails here
+    folder = options.prepared or out / DATA
     if is_main:
-        prepared = prepare(recipe, data.train, data.dev, out / DATA, workers, steps, out / _HASHES)
+        prepared = prepare(recipe, data.train, data.dev, folder, workers, steps, out / _HASHES)
     else:
-        prepared = wait_until_prepared(recipe, data.train, data.dev, out / DATA, out / _HASHES)
+        prepared = wait_until_prepared(recipe, data.train, data.dev, folder, out / _HASHES)
     labels = labels_of(prepared.train.rows, data.classes)
     network: Detector | Tracer
     back_end: BackEndConfig | None = recipe.model.back_end
     trained: Trained | None = None
     if isinstance(recipe.training, BoostingTraining):
         batches = augmented_batches(recipe, prepared, labels, plan_of(recipe, prepared, labels))
-        drawn = (batches[step] for step in range(recipe.training.batches))
+        drawn = DataLoader(batches, batch_size=None, sampler=range(recipe.training.batches), num_workers=drawers)
         watched = steps.over(drawn, "Measuring features", recipe.training.batches)
         network, back_end = fit_boosting(recipe, recipe.training, watched)
     else:
@@ -135,7 +144,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
             if data.classes is None
             else TracingObjective(rule, labels_of(prepared.dev.rows, data.classes))
         )
-        batches_of = TrainingData(recipe, rule, prepared, labels, network, steps)
+        batches_of = TrainingData(recipe, rule, prepared, labels, network, drawers, steps)
         trained = fit(
             recipe, rule, network, objective, batches_of, out, options.machine, steps,
             resume=options.resume, bar=options.bar,
@@ -194,6 +203,16 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
         raise UsageError(f"{out}: is not empty and holds no run; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     kept.write_text(recipe_yaml(recipe), encoding="utf-8")
+
+
+def _tell(data: RunData, steps: Steps) -> None:
+    """Say what is wrong with the data before hours are spent on the rest of them."""
+    for problem in data.problems[:_TOLD]:
+        steps.note(f"left out: {display_path(problem.path)}: {problem.message}")
+    if len(data.problems) > _TOLD:
+        steps.note(f"left out: {len(data.problems) - _TOLD} more files that are missing or broken")
+    for warning in data.overlap.warnings:
+        steps.note(f"warning: {warning}")
 
 
 def _differences(earlier: Recipe, recipe: Recipe) -> list[str]:

@@ -40,7 +40,7 @@ def recipe(**training: Any) -> Recipe:
 def training_data(content: Recipe, front_end_of: Any) -> TrainingData:
     rule = content.training
     assert isinstance(rule, GradientTraining)
-    data = TrainingData(content, rule, prepared(TRAIN, DEV), labels_of(TRAIN, None), front_end_of, NoSteps())
+    data = TrainingData(content, rule, prepared(TRAIN, DEV), labels_of(TRAIN, None), front_end_of, 0, NoSteps())
     data.setup("fit")
     return data
 

@@ -98,7 +98,7 @@ class Watch(Callback):
 def fit(content: Recipe, net: Detector) -> Watch:
     rule = content.training
     assert isinstance(rule, GradientTraining)
-    data = TrainingData(content, rule, prepared(TRAIN, DEV), labels_of(TRAIN, None), net, NoSteps())
+    data = TrainingData(content, rule, prepared(TRAIN, DEV), labels_of(TRAIN, None), net, 0, NoSteps())
     on_features = rule.cached_batches is not None
     module = TrainingModule(net, DetectionObjective(rule, DEV), rule, total_steps=9, seed=0, on_features=on_features)
     watch = Watch()
