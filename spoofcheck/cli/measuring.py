@@ -347,6 +347,8 @@ class _Watch:
         self._enabled = not request.quiet and team.is_first
 
     def __call__(self, rows: Iterable[Row], total: int) -> Iterable[Row]:
+        if total == 0:  # every score was in the work folder already
+            return rows
         from rich.console import Console
 
         from spoofcheck.cli.steps import RichSteps

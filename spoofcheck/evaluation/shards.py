@@ -100,7 +100,8 @@ def join_team(device: DeviceName, devices: int | None, nodes: int | None) -> Tea
     if device == "mps":
         raise UsageError("--device mps: cannot be used by several processes")
     accelerator = _accelerator(device)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning.pytorch"):  # its banner goes through either, by what was imported last
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         fabric = Fabric(
             accelerator=accelerator,

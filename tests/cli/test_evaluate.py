@@ -269,20 +269,25 @@ def test_two_processes_give_what_one_gives(tiny_model: Path, manifest: Path, tmp
     Bit for bit with one window a pass; which windows share a pass changes a raw score by some 1e-6.
     """
     pytest.importorskip("lightning")
-    base = [sys.executable, "-m", "spoofcheck", "eval", str(tiny_model), "--protocol", "manifest", str(manifest)]
-    base += ["--bootstrap", "20", "--device", "cpu", "-q", "--workers", "1", "--batch-size", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    documents = []
-    for devices in ("1", "2"):
-        work, result = tmp_path / f"work{devices}", tmp_path / f"{devices}.json"
-        command = [*base, "--devices", devices, "--work", str(work), "--json", str(result)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
-        assert (done.returncode, done.stdout) == (0, ""), done.stderr
-        document = json.loads(result.read_bytes())
-        documents.append({key: document[key] for key in ("data", "detection", "warnings", "eer", "cllr")})
-    shares = [len(path.read_bytes().splitlines()) for path in sorted((tmp_path / "work2").glob("*/rank-*.jsonl"))]
+    base = ["eval", str(tiny_model), "--protocol", "manifest", str(manifest), "--bootstrap", "20", "--device", "cpu"]
+    base += ["-q", "--workers", "1", "--batch-size", "1"]
+    one, two = tmp_path / "1.json", tmp_path / "2.json"
+    assert run([*base, "--json", str(one)]) == 0
+    command = [*base, "--devices", "2", "--work", str(tmp_path / "work"), "--json", str(two)]
+    done = subprocess.run(
+        [sys.executable, "-m", "spoofcheck", *command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    shares = [len(path.read_bytes().splitlines()) for path in sorted((tmp_path / "work").glob("*/rank-*.jsonl"))]
     assert shares == [6, 6]
-    assert documents[0] == documents[1]
+    documents = [json.loads(path.read_bytes()) for path in (one, two)]
+    for key in ("data", "detection", "warnings", "eer", "cllr"):
+        assert documents[0][key] == documents[1][key], key
 
 
 @pytest.fixture
