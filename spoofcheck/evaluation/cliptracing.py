@@ -81,6 +81,7 @@ class ClipTracer:
         device: where the network runs.
         batch_windows: windows per forward pass; None for the device's default. Changes no result.
         workers: threads that read ahead; None by cores. Changes no result.
+        min_window_speech_s: speech that a window of `all` needs.
         embeddings: keep the embeddings, for a map.
 
     Raises:
@@ -95,12 +96,14 @@ class ClipTracer:
         batch_windows: int | None = None,
         workers: int | None = None,
         *,
+        min_window_speech_s: float = MIN_WINDOW_SPEECH_S,
         embeddings: bool = False,
     ) -> None:
         self.bundle = bundle
         self.windows: WindowMode = windows
         self._scorer = TracerScorer(bundle, device, batch_windows)
         self._workers = workers or max(1, min(8, (os.cpu_count() or 1) - 1))
+        self._min_window_speech_s = min_window_speech_s
         self._embeddings = embeddings
 
     @property
@@ -116,6 +119,7 @@ class ClipTracer:
             self.bundle.config_sha256,
             self.windows,
             self._scorer.dtype,
+            self._min_window_speech_s,
             self._embeddings,
         )
         identity = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
@@ -149,6 +153,7 @@ class ClipTracer:
             _read,
             window_samples=config.window_samples,
             hop_samples=hop_samples(ScanOptions(), config.window_samples),
+            min_window_speech_s=self._min_window_speech_s,
         )
         pools = {i: _Pool() for i in range(len(clips))}
         waiting: list[tuple[_Pool, NDArray[np.float32]]] = []
@@ -243,7 +248,12 @@ def _map(rows: Sequence[TracedClip], truths: Sequence[str], method: MapMethod | 
 
 
 def _read(
-    path: Path, cancelled: Callable[[], bool], *, window_samples: int, hop_samples: int
+    path: Path,
+    cancelled: Callable[[], bool],
+    *,
+    window_samples: int,
+    hop_samples: int,
+    min_window_speech_s: float,
 ) -> Generator[AudioFile | Window | RecordingSummary]:
     return read_windows(
         path,
@@ -251,7 +261,7 @@ def _read(
         hop_samples=hop_samples,
         channels="auto",
         vad=True,
-        min_window_speech_s=MIN_WINDOW_SPEECH_S,
+        min_window_speech_s=min_window_speech_s,
         cancelled=cancelled,
     )
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from spoofcheck.detect.scan import Scanner, ScanOptions
 from spoofcheck.detect.scorer import DeviceName
-from spoofcheck.detect.tracing import TracerScorer
 from spoofcheck.errors import ModelError
 from spoofcheck.evalschema import Tracing
 from spoofcheck.evaluation.clips import Clip
+from spoofcheck.evaluation.cliptracing import ClipTracer
 from spoofcheck.evaluation.tracing import tracing_figures
 from spoofcheck.nets.bundle import load_tracer, save_bundle
 from spoofcheck.nets.config import (
@@ -42,7 +42,6 @@ from spoofcheck.training.figures import Figures, detector_figures, rounded, vali
 from spoofcheck.training.progress import Steps
 from spoofcheck.training.recipe import Recipe
 from spoofcheck.training.record import RECORD_FILE, TrainingRecord
-from spoofcheck.training.traced import traced_clips
 
 CARD_TEMPLATE = "model-card.md.j2"
 
@@ -93,7 +92,14 @@ def finish_detector(
 
 
 def finish_tracer(
-    recipe: Recipe, data: RunData, network: Tracer, head: HeadConfig, scratch: Path, device: DeviceName, steps: Steps
+    recipe: Recipe,
+    data: RunData,
+    network: Tracer,
+    head: HeadConfig,
+    scratch: Path,
+    device: DeviceName,
+    workers: int,
+    steps: Steps,
 ) -> Finished:
     """Trace dev and test clips; fix the open-set threshold on dev; measure both.
 
@@ -104,14 +110,20 @@ def finish_tracer(
     config = _tracer_config(recipe, data.classes, head, recipe.finish.open_set_threshold, {})
     save_bundle(scratch, config, network, "")
     try:
-        scorer = TracerScorer(load_tracer(scratch), device)
+        tracer = ClipTracer(
+            load_tracer(scratch), "all", device, workers=workers,
+            min_window_speech_s=recipe.finish.min_window_speech_s,
+        )  # fmt: skip
         traced = {}
         for split, clips in (("dev", data.dev), ("test", data.test)):
-            if clips:
-                watched = steps.over(
-                    traced_clips(scorer, clips, recipe.finish.min_window_speech_s), f"Tracing {split}", len(clips)
-                )
-                traced[split] = [(clip, row) for clip, row in zip(clips, watched, strict=True) if row is not None]
+            if not clips:
+                continue
+            rows = steps.over(tracer.trace([clip.name for clip in clips], clips), f"Tracing {split}", len(clips))
+            traced[split] = [
+                (clip, np.array(row.probabilities))
+                for clip, row in zip(clips, rows, strict=True)
+                if row.probabilities is not None
+            ]
     finally:
         shutil.rmtree(scratch)
     threshold = _open_set_threshold(recipe, config, traced["dev"])

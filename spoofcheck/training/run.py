@@ -162,7 +162,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         nuisance = _nuisance(recipe, prepared, labels, steps)
     else:
         assert recipe.model.head is not None
-        finished = finish_tracer(recipe, data, network, recipe.model.head, scratch, device, steps)
+        finished = finish_tracer(recipe, data, network, recipe.model.head, scratch, device, workers, steps)
         nuisance = None
     record = TrainingRecord(
         recipe=recipe.model_dump(mode="json", exclude={"data": {"root"}}),
