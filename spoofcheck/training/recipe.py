@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.protocols import ProtocolKind
@@ -404,7 +403,7 @@ def _describe(error: ValidationError) -> str:
     return (f"key '{'.'.join(keys)}': " if keys else "") + message + more
 
 
-def _message(detail: ErrorDetails, here: Sequence[Any]) -> str:
+def _message(detail: Mapping[str, Any], here: Sequence[Any]) -> str:
     kinds = ", ".join(str(_kind(model)) for model in _models(here))
     match detail["type"]:
         case "union_tag_invalid":
