@@ -162,8 +162,8 @@ def score_clips(
     Rank r of w takes every w-th clip from r on. With a work folder, every score is kept there the moment it is known,
     and clips whose score is there already (same model, windows and precision; same name, size and time of change) are
     not scored again, so that a killed run goes on where it was, with any number of processes. Broken or not, shared out
-    or not, the scores are the same: bit for bit at one window a pass, else but for rounding (some 1e-6 of a raw score,
-    by which windows share a pass).
+    or not, the scores are the same: bit for bit at one window a pass and as many threads, else but for rounding (some
+    1e-6 of a raw score).
 
     Args:
         scorer: the detector.

@@ -412,7 +412,7 @@ def _message(detail: Mapping[str, Any], here: Sequence[Any]) -> str:
             return f"is missing, expected one of {kinds}"
         case "model_type" | "model_attributes_type":
             return "a table of keys and values belongs here"
-    return detail["msg"].removeprefix("Value error, ")
+    return str(detail["msg"].removeprefix("Value error, "))
 
 
 def _locate(location: Sequence[int | str]) -> tuple[list[str], list[Any]]:
