@@ -113,7 +113,7 @@ def fit(
     # A run that goes on begins a new part: lightning's CSV log would replace the old one.
     part = f"part-{len(list((folder / LOGS).glob('part-*'))) + 1}"
     logs: list[Any] = [CSVLogger(folder, LOGS, version=part), TensorBoardLogger(folder, LOGS, version=part)]
-    keep = [best, _KeepLast(folder / CHECKPOINTS / LAST), _TellEpochs(steps, metric)]
+    keep = [best, _KeepLast(folder / CHECKPOINTS / LAST), *([] if bar else [_TellEpochs(steps, metric)])]
     trainer = _trainer(rule, machine, logs, _callbacks(rule, keep, monitor, bar), bar)
     last = folder / CHECKPOINTS / LAST
     try:
@@ -190,7 +190,7 @@ def _trainer(
 def _callbacks(rule: GradientTraining, checkpoints: Sequence[Callback], monitor: str, bar: bool) -> list[Callback]:
     callbacks: list[Callback] = [LearningRateMonitor("epoch")]
     if bar:
-        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+        callbacks.append(_Bar(leave=True, console_kwargs={"stderr": True}))
     if rule.ema_decay is not None:
         callbacks.append(_WeightAverage(rule.ema_decay))
     if rule.early_stopping is not None:
@@ -228,8 +228,22 @@ class _KeepLast(Checkpoint):
             beside.replace(self.path)
 
 
+class _Bar(RichProgressBar):
+    """Lightning's bar, with epochs counted from 1 as everywhere else here, and without the number of the log."""
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """What is shown beside the bar."""
+        metrics = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in metrics.items() if name != "v_num"}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1} of {self.trainer.max_epochs}"
+
+
 class _TellEpochs(Callback):
-    """One line an epoch, for logs and for terminals alike."""
+    """One line an epoch, where no bar is drawn."""
 
     def __init__(self, steps: Steps, metric: DevMetric) -> None:
         self._steps = steps
