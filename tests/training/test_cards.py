@@ -1,0 +1,211 @@
+"""The card: every figure of the record is in it, and nothing that was not measured."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spoofcheck.evaluation.tracing import tracing_figures
+from spoofcheck.training.exhibits import LONG, Exhibit
+from spoofcheck.training.figures import detector_figures, rounded
+from spoofcheck.training.finish import card_of
+from tests.support.exhibits import decision, exhibit, neutral_calibration
+from tests.support.models import tiny_config, tiny_tracer_config
+from tests.support.recipes import detector_recipe, tracer_recipe
+from tests.support.records import record
+
+CONDITIONS = ("8khz", "noise-15db")
+
+
+def exhibits(split: Any, shift: float) -> list[Exhibit]:
+    """Both classes under all conditions, of two sources and two systems, and a long recording."""
+    rng = np.random.default_rng([int(10 * shift), len(split)])
+    plain = [
+        exhibit(
+            float(rng.normal(mean + shift)), system, split=split, speech_s=float(rng.uniform(2, 12)), repo=repo,
+            speaker=f"s{number % 7}", windows=rng.normal(mean + shift, 1, 3).tolist(),
+        )
+        for system, mean, repo in (("-", -1, "a/a"), ("-", -2, "b/b"), ("tts:x", 1, "c/c"), ("tts:y", 2, "c/c"))
+        for number in range(25)
+    ]  # fmt: skip
+    degraded = [replace(one, condition=condition) for condition in CONDITIONS for one in plain[::3]]
+    return [*plain, *degraded, exhibit(0.0, split=split, condition=LONG, windows=[2.0, 2.0, -1.0] * 7)]
+
+
+def measured(*splits: str) -> dict[str, Any]:
+    return copy.deepcopy(_measured(*splits))
+
+
+@cache
+def _measured(*splits: str) -> dict[str, Any]:
+    scored = [one for number, split in enumerate(splits) for one in exhibits(split, 0.3 * number)]
+    return detector_figures(scored, neutral_calibration(), decision(), CONDITIONS)
+
+
+def detector_card(figures: dict[str, Any], recipe: dict[str, Any] | None = None, **changes: Any) -> str:
+    config = tiny_config().model_copy(update={"decision": decision()})
+    return card_of(config, record(figures, recipe, **changes), 1_230_000)
+
+
+def rows(card: str) -> list[str]:
+    return [line for line in card.splitlines() if line.startswith("|")]
+
+
+def pct(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def expected_rows(split: str, figures: dict[str, Any]) -> Iterator[list[str]]:
+    """What must stand together in one row of the card."""
+    levels = {"window": figures["window"], "exhibit": figures["exhibit"]}
+    levels |= {f"exhibit, {name}": rates for name, rates in figures["conditions"].items()}
+    for name, x in levels.items():
+        yield [
+            f"| {split}, {name} |", f"{x['bonafide_trials']} / {x['spoof_trials']}",
+            f"{pct(x['eer'])} ({pct(x['eer_low'])}-{pct(x['eer_high'])})",
+            pct(x["macro_eer"]) if "macro_eer" in x else "| - |",
+            *(f"{x[key]:.3f}" for key in ("min_dcf", "act_dcf", "cllr", "cllr_min")),
+        ]  # fmt: skip
+    shares = ("spoof", "inconclusive", "bonafide")
+    for x in figures["verdicts"]:
+        yield [f"| {split} | {x['clips']} | {x['condition']} | {x['trials']} |", *(pct(x[key]) for key in shares)]
+    for x in figures["human_by_source"]:
+        yield [f"| {split} | {x['source']} | {x['trials']} |", *(pct(x[key]) for key in shares)]
+    for x in figures["by_duration"]:
+        yield [f"| {split} | {x['speech_s']} |", f"{x['bonafide_trials']} / {x['spoof_trials']}", pct(x["eer"]),
+               pct(x["false_alarms"])]  # fmt: skip
+    for x in figures["systems"]:
+        yield [f"| {x['repo']} | {x['system']} | {x['trials']} | {pct(x['eer'])} |", *(pct(x[key]) for key in shares)]
+    x = figures["long_human"]
+    yield [f"| {split} | {x['recordings']} | {x['minutes']:.1f} | {x['runs']} | {x['recordings_with_runs']} |"]
+
+
+@pytest.mark.parametrize("splits", [("dev", "test"), ("dev",), ("test",)])
+def test_a_card_shows_every_figure(splits: tuple[str, ...]) -> None:
+    figures = measured(*splits)
+    card = detector_card(figures)
+    lines = rows(card)
+    for split in splits:
+        assert figures[split]["by_duration"]
+        for parts in expected_rows(split, figures[split]):
+            assert any(all(part in line for part in parts) for line in lines), parts
+    assert ("The test split\nchose nothing" in card) == ("test" in splits)
+    absent = {"dev", "test"} - set(splits)
+    assert not [line for line in lines if line.startswith(tuple(f"| {split}" for split in absent))]
+    assert not re.search(r"None|nan|Undefined|\{\{|\}\}", card)
+
+
+def test_a_card_says_how_the_model_was_made() -> None:
+    figures = measured("dev")
+    told = record(figures)
+    card = detector_card(figures)
+    for part in (
+        "A test.", "1.23 M parameters", "4 epochs; epoch 3 was best on dev by mean_eer (0.0123)",
+        "1 device, precision 32-true, seed 1", told.recipe_sha256, "commit `c0ffee`", "torch 2.0, numpy 1.0",
+        "Python 3.11.7", "t" * 64, "d" * 64, "2 spoofing systems were seen", "AUC\nof 0.567", "at most\n5.0 %",
+    ):  # fmt: skip
+        assert part in card, part
+    assert "were missing or broken" not in card
+    assert "Warning" not in card
+
+    told_less = detector_card(
+        figures,
+        data={"problems": ("a.wav: gone",), "warnings": ("train and dev share 1 speaker",)},
+        run={"epochs": None, "best_epoch": None, "metric": None, "value": None, "nuisance_auc": None, "devices": 2},
+        git_commit=None,
+    )
+    assert "1 files were missing or broken" in told_less
+    assert "- Warning: train and dev share 1 speaker." in told_less
+    for word in ("epochs", "AUC", "commit", "None"):
+        assert word not in told_less.replace("None were stated", "")
+    assert "2 devices" in told_less
+
+
+def test_a_card_of_few_clips_leaves_out_what_was_not_measured() -> None:
+    few = [exhibit(float(raw), system, speech_s=1.0) for raw in (-1, 0, 2) for system in ("-", "tts:x")]
+    card = detector_card(detector_figures(few, neutral_calibration(), decision(), ()))
+    assert "By seconds of speech" not in card
+    assert "Passages in long human recordings" not in card
+    assert "8khz" not in card
+    assert "| dev, exhibit | 3 / 3 |" in card
+
+
+def test_a_model_without_any_figures_still_has_a_card() -> None:
+    card = detector_card({})
+    assert "## Error figures" in card
+    assert not re.search(r"\| (dev|test)", card)
+
+
+def test_caps_are_told() -> None:
+    recipe = detector_recipe(Path("/none"))
+    recipe["finish"] |= {"most_per_system": {"dev": 30, "test": 40}, "most_per_system_degraded": {"test": 5}}
+    card = " ".join(detector_card(measured("dev"), recipe).split())
+    assert "At most 30 recordings of one system of a repository (60 human ones) of dev were scored" in card
+    assert "40 recordings of one system of a repository (80 human ones) of test were scored; 5 under each" in card
+    assert "At most" not in detector_card(measured("dev"))
+
+
+def test_names_cannot_break_a_table() -> None:
+    figures = measured("dev")
+    figures["dev"]["systems"][0]["system"] = "x|y\n| z"
+    figures["dev"]["human_by_source"][0]["source"] = "a | b"
+    lines = rows(detector_card(figures))
+    assert any("x\\|y \\| z" in line for line in lines)
+    assert any("a \\| b" in line for line in lines)
+
+
+def tracing(truths: list[str], classes: tuple[str, ...] = ("A0", "A1", "A2")) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    rows = rng.dirichlet(np.ones(len(classes)), len(truths))
+    for row, truth in zip(rows, truths, strict=True):
+        if truth in classes:
+            row[classes.index(truth)] += 1.0
+    rows /= rows.sum(axis=1, keepdims=True)
+    return dict(rounded(tracing_figures(truths, rows, classes, 0.6).model_dump(mode="json")))
+
+
+def tracer_card(figures: dict[str, Any], seen_acceptance: float | None = None) -> str:
+    recipe = tracer_recipe(Path("/none"))
+    recipe["finish"] |= {"seen_acceptance": seen_acceptance}
+    config = tiny_tracer_config().model_copy(update={"systems": {"A0": ("x|*", "y")}})
+    return card_of(config, record(figures, recipe), 1_000)
+
+
+@pytest.mark.parametrize("splits", [("dev", "test"), ("dev",)])
+def test_a_tracers_card_shows_every_figure(splits: tuple[str, ...]) -> None:
+    figures = {split: tracing(["A0", "A1", "A2", "new"] * (5 + len(split))) for split in splits}
+    card = tracer_card(figures)
+    lines = rows(card)
+    for split, f in figures.items():
+        parts = [f"| {split} | {f['seen']['trials']} / {f['unseen']['trials']} | {pct(f['accuracy'])} |"]
+        parts += [" / ".join(pct(f[part][key]) for key in ("precision", "recall", "f1")) for part in ("seen", "unseen")]
+        parts += [pct(f["overall"]["f1"]), *(pct(f["open_set"][key]) for key in ("auroc", "fpr95", "oscr"))]
+        assert any(all(part in line for part in parts) for line in lines), parts
+        for row in f["classes"]:
+            shown = [f"| {row['name']} | {row['trials']} |", *(pct(row[key]) for key in ("precision", "recall", "f1"))]
+            assert any(all(part in line for part in shown) for line in lines), shown
+    assert "| A0 | x\\|*, y |" in lines
+    assert "| A1 | A1 |" in lines
+    assert "chose the checkpoint, so" in " ".join(card.split())
+    assert "chose the checkpoint and the threshold, so" in " ".join(tracer_card(figures, 0.95).split())
+
+
+def test_a_tracer_without_unseen_or_without_seen_clips_shows_no_figures_of_them() -> None:
+    seen_only, unseen_only = tracing(["A0", "A1", "A2"] * 4), tracing(["new", "newer"] * 4)
+    lines = rows(tracer_card({"dev": seen_only, "test": unseen_only}))
+    (dev,) = [line for line in lines if line.startswith("| dev | 12 / 0 |")]
+    (test,) = [line for line in lines if line.startswith("| test | 0 / 8 |")]
+    # accuracy | seen P / R / F1 | unseen P / R / F1 | overall F1 | AUROC | FPR95 | OSCR
+    dev_cells, test_cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in (dev, test))
+    assert dev_cells[4] == test_cells[3] == "-"
+    assert dev_cells[6:] == test_cells[6:] == ["-"] * 3
+    assert re.fullmatch(r"[\d.]+ / [\d.]+ / [\d.]+", dev_cells[3])
+    assert re.fullmatch(r"[\d.]+ / [\d.]+ / [\d.]+", test_cells[4])
