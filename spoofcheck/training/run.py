@@ -114,7 +114,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     check_machine(recipe, options.machine)
     check_rule(recipe.augment)
     if is_main:
-        _claim(recipe, out, options.resume)
+        _check_folder(recipe, out, options.resume)
     data = _audited(read_run_data(recipe, out / _HASHES if is_main else None))
     if is_main:
         _tell(data, steps)
@@ -124,6 +124,8 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     first = None if boosted else initial_network(recipe, len(data.classes or ()))  # what cannot be built fails here
     folder = options.prepared or out / DATA
     if is_main:
+        # Only now: a run that was refused leaves its folder free for the next try.
+        (out / RECIPE).write_text(recipe_yaml(recipe), encoding="utf-8")
         prepared = prepare(recipe, data.train, data.dev, folder, workers, steps, out / _HASHES)
     else:
         prepared = wait_until_prepared(recipe, data.train, data.dev, folder, out / _HASHES)
@@ -188,8 +190,8 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     return out / MODEL
 
 
-def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Take a folder for a run, or find in it the run that is to go on."""
+def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
+    """Make the folder of a run, or find in it the run that is to go on."""
     kept = out / RECIPE
     if kept.is_file():
         earlier = Recipe.model_validate(yaml.safe_load(kept.read_text(encoding="utf-8")))
@@ -199,10 +201,9 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
             raise UsageError(
                 f"{out}: holds a run of another recipe (differs in {', '.join(_differences(earlier, recipe))})"
             )
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and any(place.name != _HASHES for place in out.iterdir()):
         raise UsageError(f"{out}: is not empty and holds no run; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    kept.write_text(recipe_yaml(recipe), encoding="utf-8")
 
 
 def _tell(data: RunData, steps: Steps) -> None:
