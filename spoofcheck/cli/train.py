@@ -108,10 +108,16 @@ def train(
     try:
         model = run(rules, folder, options, RichSteps(console))
     except KeyboardInterrupt:
-        console.print(f"Stopped. The run goes on from its last whole epoch with --resume --out {folder}", markup=False)
+        console.print(
+            f"Stopped. The run goes on from its last whole epoch with --resume --out {folder}",
+            markup=False,
+            soft_wrap=True,
+        )
         return ExitStatus.INTERRUPTED
     if model is not None:
-        console.print(f"The model is {model}; its card with all figures is {model / 'README.md'}", markup=False)
+        console.print(
+            f"The model is {model}; its card with all figures is {model / 'README.md'}", markup=False, soft_wrap=True
+        )
     return ExitStatus.CLEAR
 
 
@@ -120,16 +126,18 @@ def _show_plan(console: Console, recipe: Recipe, planned: Plan) -> None:
 
     from rich.table import Table
 
+    from spoofcheck.cli.corpus_tables import cell
     from spoofcheck.render.text import printable
 
     data = planned.data
-    table = Table(title=f"{recipe.name} {recipe.version}: what would be trained on", title_justify="left")
+    console.print(f"{recipe.name} {printable(recipe.version)}: what would be trained on", markup=False, highlight=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("split", "label", "system", "clips"):
         table.add_column(name, justify="right" if name == "clips" else "left")
     for split, clips in (("train", data.train), ("dev", data.dev), ("test", data.test)):
         counts = Counter((clip.label, clip.system) for clip in clips).most_common()
         for (label, system), count in counts[:_SYSTEMS_SHOWN]:
-            table.add_row(split, label, printable(system), f"{count:,}")
+            table.add_row(split, label, cell(system), f"{count:,}")
         if len(counts) > _SYSTEMS_SHOWN:
             rest = sum(count for _, count in counts[_SYSTEMS_SHOWN:])
             table.add_row(split, "", f"{len(counts) - _SYSTEMS_SHOWN} more systems", f"{rest:,}")
@@ -143,8 +151,10 @@ def _show_plan(console: Console, recipe: Recipe, planned: Plan) -> None:
             f"{len(data.classes)} classes: {', '.join(printable(name) for name in data.classes)}", markup=False
         )
     for problem in data.problems[:_SHOWN]:
-        console.print(f"left out: {printable(str(problem.path))}: {printable(problem.message)}", markup=False)
+        console.print(
+            f"left out: {printable(str(problem.path))}: {printable(problem.message)}", markup=False, soft_wrap=True
+        )
     if len(data.problems) > _SHOWN:
         console.print(f"... and {len(data.problems) - _SHOWN} more files that are missing or broken")
     for warning in data.overlap.warnings:
-        console.print(f"warning: {printable(warning)}", markup=False)
+        console.print(f"warning: {printable(warning)}", markup=False, soft_wrap=True)
