@@ -18,7 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import yaml
 from torch.utils.data import DataLoader
 
 from spoofcheck import __version__
@@ -41,7 +40,7 @@ from spoofcheck.training.nuisance import nuisance_auc, nuisance_features
 from spoofcheck.training.objectives import DetectionObjective, Objective, TracingObjective, labels_of
 from spoofcheck.training.prepare import Prepared, prepare, wait_until_prepared
 from spoofcheck.training.progress import Steps
-from spoofcheck.training.recipe import BoostingTraining, GradientTraining, Recipe, recipe_yaml
+from spoofcheck.training.recipe import BoostingTraining, GradientTraining, Recipe, read_recipe, recipe_yaml
 from spoofcheck.training.record import DataRecord, RunRecord, TrainingRecord
 from spoofcheck.training.trainer import Machine, Trained, check_machine, fit, is_main_process
 
@@ -194,7 +193,7 @@ def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
     """Make the folder of a run, or find in it the run that is to go on."""
     kept = out / RECIPE
     if kept.is_file():
-        earlier = Recipe.model_validate(yaml.safe_load(kept.read_text(encoding="utf-8")))
+        earlier = read_recipe(kept)
         if not resume:
             raise UsageError(f"{out}: holds a run already; go on with --resume or choose another --out")
         if earlier.digest() != recipe.digest():

@@ -106,7 +106,7 @@ def fit(
     module = TrainingModule(
         network, objective, rule, batches // rule.accumulate, recipe.seed, on_features=rule.cached_batches is not None
     )
-    best = ModelCheckpoint(
+    best = _KeepBest(
         folder / CHECKPOINTS, "best-{epoch}", monitor=monitor, mode=metric.direction, save_top_k=1,
         save_on_train_epoch_end=False,
     )  # fmt: skip
@@ -212,6 +212,22 @@ class _WeightAverage(WeightAveraging):
             return average * share + current * (1 - share)
 
         super().__init__(avg_fn=move)
+
+
+class _KeepBest(ModelCheckpoint):
+    """The best epoch so far, also of a run whose folder was moved: lightning would forget it and take the next one."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what was best, at its place in this folder."""
+        assert self.dirpath is not None
+        folder = Path(self.dirpath)
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        moved = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        models = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath, "best_k_models": models})
 
 
 class _KeepLast(Checkpoint):
