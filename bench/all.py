@@ -10,33 +10,55 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import memory, scan, startup
+from bench import memory, scan, startup, training
 from bench.measure import Measurement, parser, show
 from spoofcheck import __version__
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 STORE = RESULTS.with_name("results.json")
-BENCHMARKS: dict[str, Callable[[str | None], list[Measurement]]] = {
-    "scan": scan.measure,
-    "startup": startup.measure,
-    "memory": memory.measure,
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What is measured, and what its section says above the table.
+
+    Attributes:
+        uses_model: whether it is of one model directory.
+    """
+
+    measure: Callable[[str | None], list[Measurement]]
+    uses_model: bool = True
+    remark: Callable[[Sequence[Measurement]], str] | None = None
+
+
+BENCHMARKS = {
+    "scan": Benchmark(scan.measure),
+    "startup": Benchmark(startup.measure),
+    "memory": Benchmark(memory.measure),
+    "training": Benchmark(lambda _: training.measure(), uses_model=False, remark=training.remark),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One benchmark as it was measured last."""
+    """One benchmark as it was measured last.
+
+    Attributes:
+        command: what measured it; empty where that was not kept.
+    """
 
     at: str
-    model: str
+    model: str | None
     machine: dict[str, str]
     rows: list[Measurement]
+    command: str = ""
 
 
 def main() -> None:
@@ -51,9 +73,11 @@ def main() -> None:
     sessions = read_store(STORE)
     for name in chosen.names or BENCHMARKS:
         at, machine = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", _machine()
-        rows = BENCHMARKS[name](chosen.model)
+        benchmark = BENCHMARKS[name]
+        rows = benchmark.measure(chosen.model)
         show(rows)
-        sessions[name] = Session(at, chosen.model or "compact-detector", machine, rows)
+        model = (chosen.model or "compact-detector") if benchmark.uses_model else None
+        sessions[name] = Session(at, model, machine, rows, " ".join(["python -m bench.all", *sys.argv[1:]]))
         # After each: the next one may take long, or fail.
         stored = {name: asdict(sessions[name]) for name in BENCHMARKS if name in sessions}
         STORE.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
@@ -79,17 +103,21 @@ def page(sessions: Mapping[str, Session]) -> str:
         "# Benchmark results",
         "",
         "Written by `make bench` (`python -m bench.all`); never edited by hand. The recordings are made from the human",
-        "speech of the example recordings. Every figure but those of single stages is of one whole process, from start",
-        "to end, on the CPU. A ratio above 1 is better than the target asks.",
+        "speech of the example recordings. Every figure but those of single stages and of training is of one whole",
+        "process, from start to end, on the CPU. A ratio above 1 is better than the target asks.",
         "",
     ]
     for name, session in sessions.items():
         machine = "; ".join(f"{fact} {value}" for fact, value in session.machine.items())
+        command = f" by `{session.command}`" if session.command else ""
+        with_model = "" if session.model is None else f" with the model `{session.model}`"
+        remark = BENCHMARKS[name].remark
         lines += [
             f"## {name}",
             "",
-            f"Measured {session.at} with the model `{session.model}` on: {machine}.",
+            f"Measured {session.at}{command}{with_model} on: {machine}.",
             "",
+            *([] if remark is None else [remark(session.rows), ""]),
             "| what | measured | target | ratio | note |",
             "|---|---|---|---|---|",
             *(_row(row) for row in session.rows),
@@ -133,7 +161,7 @@ def _commit() -> str:
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True).stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "../spoofcheck", "../models")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", "../spoofcheck", "../models", "../train")
     return git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if changed else "")
 
 
