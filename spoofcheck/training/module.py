@@ -151,6 +151,11 @@ class TrainingModule(LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def optimiser_steps(rule: GradientTraining, batches_per_epoch: int) -> int:
+    """Optimiser steps of a whole run; lightning takes one at the end of every epoch, however few batches are left."""
+    return rule.epochs * -(-batches_per_epoch // rule.accumulate)
+
+
 def share_of_peak(step: int, rule: GradientTraining, total_steps: int) -> float:
     """Share of the peak rate at a step: linear warm-up, then the peak or a cosine down to `final_share`."""
     if step < rule.warmup_steps:

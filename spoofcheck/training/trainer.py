@@ -25,7 +25,7 @@ from spoofcheck.nets.tracer import Tracer
 from spoofcheck.training.batches import check_world
 from spoofcheck.training.datamodule import TrainingData
 from spoofcheck.training.metrics import DEV_METRICS, DevMetric
-from spoofcheck.training.module import TrainingModule
+from spoofcheck.training.module import TrainingModule, optimiser_steps
 from spoofcheck.training.objectives import Objective
 from spoofcheck.training.progress import Steps
 from spoofcheck.training.recipe import GradientTraining, Recipe
@@ -102,10 +102,10 @@ def fit(
     seed_everything(recipe.seed, workers=True, verbose=False)
     metric = DEV_METRICS[rule.select_by]
     monitor = f"dev_{metric.name}"
-    batches = rule.epochs * data.plan.steps_per_epoch
     module = TrainingModule(
-        network, objective, rule, batches // rule.accumulate, recipe.seed, on_features=rule.cached_batches is not None
-    )
+        network, objective, rule, optimiser_steps(rule, data.plan.steps_per_epoch), recipe.seed,
+        on_features=rule.cached_batches is not None,
+    )  # fmt: skip
     best = _KeepBest(
         folder / CHECKPOINTS, "best-{epoch}", monitor=monitor, mode=metric.direction, save_top_k=1,
         save_on_train_epoch_end=False,

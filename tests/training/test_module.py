@@ -16,7 +16,7 @@ from spoofcheck.errors import ModelError, UsageError
 from spoofcheck.nets.detector import Detector
 from spoofcheck.nets.xlsr import Xlsr
 from spoofcheck.training.datamodule import DevWindows, TrainingData
-from spoofcheck.training.module import TrainingModule, share_of_peak
+from spoofcheck.training.module import TrainingModule, optimiser_steps, share_of_peak
 from spoofcheck.training.objectives import DetectionObjective, labels_of
 from spoofcheck.training.progress import NoSteps
 from spoofcheck.training.recipe import GradientTraining, Recipe
@@ -84,6 +84,7 @@ class Watch(Callback):
     def __init__(self) -> None:
         self.steps: list[tuple[int, bool, bool]] = []
         self.epochs: list[dict[str, Tensor]] = []
+        self.updates = 0
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         net = network_of(pl_module)
@@ -92,6 +93,7 @@ class Watch(Callback):
         assert all(parameter.grad is not None and parameter.grad.any() for parameter in net.back_end.parameters())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.updates = trainer.global_step
         self.epochs.append(kept(network_of(pl_module).front_end))
 
 
@@ -105,7 +107,7 @@ def fit(content: Recipe, net: Detector) -> Watch:
     trainer = Trainer(
         accelerator="cpu", max_epochs=rule.epochs, logger=False, enable_checkpointing=False, callbacks=[watch],
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
-        reload_dataloaders_every_n_epochs=1,
+        reload_dataloaders_every_n_epochs=1, accumulate_grad_batches=rule.accumulate,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     return watch
@@ -192,6 +194,15 @@ def test_a_front_end_frozen_for_good_is_not_in_the_optimiser() -> None:
     module = TrainingModule(net, DetectionObjective(rule, DEV), rule, total_steps=20, seed=0, on_features=False)
     (group,) = module.configure_optimizers()["optimizer"].param_groups
     assert {id(parameter) for parameter in group["params"]} == {id(p) for p in net.back_end.parameters()}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_schedule_knows_how_many_steps_there_are() -> None:
+    """Three batches an epoch, two to a step: the third makes a step of its own."""
+    content = recipe(accumulate=2, epochs=2)
+    assert isinstance(content.training, GradientTraining)
+    assert fit(content, network()).updates == optimiser_steps(content.training, 3) == 4
+    assert optimiser_steps(content.training.model_copy(update={"accumulate": 1}), 3) == 6
 
 
 def test_the_schedule_warms_up_and_falls() -> None:
