@@ -1,6 +1,6 @@
 """How fast the XLS-R recipes train, and in how much memory: real optimisation steps on noise, on a GPU or the CPU.
 
-`python -m bench.training` shows the figures, `python -m bench.all training` also keeps them.
+`python -m bench.training` shows the figures, `python -m bench.all RECIPE...` also keeps them.
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ def plan(device: Device, size: Size, batch: int) -> Plan:
 
 
 def measure(
+    recipes: Sequence[str] = tuple(RECIPES),
     device: Device | None = None,
     asked: Sequence[Size] = (),
-    recipes: Sequence[str] = tuple(RECIPES),
     tell: Callable[[Sequence[Measurement]], None] = lambda _: None,
 ) -> list[Measurement]:
-    """Every recipe in every size, each in a process of its own and told when done; the GPU when `device` is None."""
+    """The recipes in every size, each in a process of its own and told when done; the GPU when `device` is None."""
     device = device or ("cuda" if has_gpu() else "cpu")
     rows = []
     for name in recipes:
@@ -145,15 +145,14 @@ def described(what: str, planned: Plan, done: Steps, missing: str = "") -> list[
 def remark(rows: Sequence[Measurement]) -> str:
     """What the results page says above the table."""
     text = (
-        "Optimisation steps of the XLS-R recipes on noise: the recipe's network (fresh weights), loss, optimiser and "
-        f"precision. Full is its own depth and window, reduced {REDUCED_LAYERS} layers of full width and one second. "
-        "The loss is that of one batch before and after the steps. On a machine with other work (load above its cores) "
-        "times are upper bounds."
+        "Optimisation steps on noise with the recipe's network (fresh weights), loss, optimiser and precision: full is "
+        f"its own depth and window, reduced {REDUCED_LAYERS} layers of full width and one second. Where the load "
+        "exceeds the cores, times by the clock are of what other work left over."
     )
     if not any(ON_GPU in row.name for row in rows):
         text += (
-            " **Nothing was measured on a GPU**: none was there, so pace and memory of the recipes' own batches "
-            "(48 windows, 128 for the tracer) are not known from here; the same command takes them where there is one."
+            " **Not measured on a GPU**: none was there, so pace and memory at the recipe's own batch are unknown; "
+            "the same command takes them where there is one."
         )
     return text
 
@@ -194,7 +193,7 @@ def main() -> None:
     if chosen.device == "cuda" and not has_gpu():
         options.error("--device cuda: torch sees no CUDA device")
     asked = [size for size in SIZES if getattr(chosen, size)]
-    measure(None if chosen.device == "auto" else chosen.device, asked, chosen.recipes or tuple(RECIPES), show)
+    measure(chosen.recipes or tuple(RECIPES), None if chosen.device == "auto" else chosen.device, asked, show)
 
 
 if __name__ == "__main__":

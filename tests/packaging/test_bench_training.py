@@ -60,14 +60,14 @@ def test_the_gpu_is_taken_when_there_is_one(monkeypatch: pytest.MonkeyPatch) -> 
     names = {}
     for there in (True, False):
         monkeypatch.setattr(training, "has_gpu", lambda there=there: there)
-        names[there] = [row.name for row in measure(recipes=["xlsr-aasist"])]
+        names[there] = [row.name for row in measure(["xlsr-aasist"])]
     assert names[True] == ["xlsr-aasist, full, on the GPU: a step", "xlsr-aasist, full, on the GPU: peak memory"]
     assert [name for name in names[False] if name.endswith("step")] == [
         "xlsr-aasist, full, on the CPU: a step", "xlsr-aasist, reduced, on the CPU: a step",
     ]  # fmt: skip
-    assert [row.name for row in measure("cpu", ["full"], ["xlsr-aasist"])] == names[False][:2]
+    assert [row.name for row in measure(["xlsr-aasist"], "cpu", ["full"])] == names[False][:2]
     told: list[Measurement] = []
-    assert measure("cpu", ["full"], ["xlsr-aasist", "xlsr-tracer"], told.extend) == told
+    assert measure(["xlsr-aasist", "xlsr-tracer"], "cpu", ["full"], told.extend) == told
     assert len(told) == 4
 
 
@@ -103,8 +103,8 @@ def test_rows_say_what_ran_where() -> None:
 
 def test_the_page_says_when_no_gpu_was_measured() -> None:
     on_cpu, on_gpu = (described("x", plan(device, "full", 2), DONE) for device in ("cpu", "cuda"))
-    assert "**Nothing was measured on a GPU**" in remark(on_cpu)
-    assert "Nothing was measured" not in remark([*on_cpu, *on_gpu])
-    text = page({"training": Session("2026-01-02 03:04 UTC", None, {"CPU": "one"}, on_cpu, "python -m bench.all")})
+    assert "**Not measured on a GPU**" in remark(on_cpu)
+    assert "Not measured" not in remark([*on_cpu, *on_gpu])
+    text = page({"xlsr-tracer": Session("2026-01-02 03:04 UTC", None, {"CPU": "one"}, on_cpu, "python -m bench.all")})
     assert "Measured 2026-01-02 03:04 UTC by `python -m bench.all` on: CPU one." in text
     assert remark(on_cpu) in text
