@@ -37,7 +37,7 @@ def human_speech() -> NDArray[np.float32]:
     """The samples of `HUMAN_SPEECH`, `[n]` at 16 kHz."""
     samples, sample_rate_hz = soundfile.read(HUMAN_SPEECH, dtype="float32")
     assert sample_rate_hz == 16_000
-    return samples
+    return np.asarray(samples, dtype=np.float32)
 
 
 def write_wav(path: Path, samples: NDArray[np.float32], sample_rate_hz: int, subtype: str = "PCM_16") -> Path:

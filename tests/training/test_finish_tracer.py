@@ -64,7 +64,7 @@ def names(clips: list[Clip]) -> list[str]:
     return [one.name for one in clips]
 
 
-CLASSES = {"A0": ("A0-*",), "A1": ("A1",), "A2": ("A2",)}
+CLASSES: dict[str, tuple[str, ...]] = {"A0": ("A0-*",), "A1": ("A1",), "A2": ("A2",)}
 
 
 @pytest.mark.parametrize("share", [0.5, 0.75, 1.0])
