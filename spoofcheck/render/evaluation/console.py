@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 
 from markupsafe import Markup
@@ -14,7 +14,17 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from spoofcheck.evalschema import Caveat, Comparison, DataInfo, Detection, EvaluationDocument, Rates, Tracing, Transfer
+from spoofcheck.evalschema import (
+    Caveat,
+    Comparison,
+    DataInfo,
+    Detection,
+    Difference,
+    EvaluationDocument,
+    Rates,
+    Tracing,
+    Transfer,
+)
 from spoofcheck.evalschema import Group as RatesGroup
 from spoofcheck.render.evaluation import tables
 from spoofcheck.render.text import MISSING, count, isolated, printable
@@ -211,11 +221,21 @@ def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
     if tracings:
         yield _line("The common trials", "bold", above=True)
         yield _table(tables.tracers_table("", [name for name, _ in tracings], [tracing for _, tracing in tracings]))
-    yield _line("Differences", "bold", above=True)
-    yield _table(tables.differences_table("", comparison.differences))
-    yield _line(tables.summary(comparison))
+    yield from _differences(comparison.differences)
+    yield _line(tables.summary(comparison), above=True)
     shared = dict.fromkeys(caveat for document in comparison.documents for caveat in document.warnings)
     yield from _caveats(tuple(shared))
+
+
+def _differences(differences: Sequence[Difference]) -> Iterator[RenderableType]:
+    """A table a pair, whose names stand above it: in columns, two paths would leave no room for the figures."""
+    for first, second in dict.fromkeys((one.first, one.second) for one in differences):
+        yield _line(f"Differences: {second} minus {first}", "bold", above=True)
+        of_pair = [one for one in differences if (one.first, one.second) == (first, second)]
+        table = tables.differences_table("", of_pair)
+        kept = [at for at, column in enumerate(table.columns) if column.title not in ("First", "Second")]
+        columns = tuple(table.columns[at] for at in kept)
+        yield _table(replace(table, columns=columns, rows=tuple(tuple(row[at] for at in kept) for row in table.rows)))
 
 
 def _caveats(caveats: tuple[Caveat, ...]) -> Iterator[RenderableType]:
