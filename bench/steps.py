@@ -72,7 +72,7 @@ def steps(name: str, plan: Plan) -> Steps:
         raise RuntimeError(f"{name}: a loss of {before} became {after}")
     on_gpu = plan.device == "cuda"
     return Steps(
-        device=torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads",
+        device=torch.cuda.get_device_name() if on_gpu else f"CPU with torch.num_threads {torch.get_num_threads()}",
         batch=plan.batch,
         window_s=plan.window_samples / 16_000,
         precision=rule.precision,

@@ -146,8 +146,9 @@ def remark(rows: Sequence[Measurement]) -> str:
     """What the results page says above the table."""
     text = (
         "Optimisation steps on noise with the recipe's network (fresh weights), loss, optimiser and precision: full is "
-        f"its own depth and window, reduced {REDUCED_LAYERS} layers of full width and one second. Where the load "
-        "exceeds the cores, times by the clock are of what other work left over."
+        f"its own depth and window, reduced {REDUCED_LAYERS} layers of full width and one second. The loss is of one "
+        "batch before and after the steps; at a rate meant for pretrained weights, one step of fresh ones may "
+        "overshoot and raise it. Where the load exceeds the cores, times by the clock are of what other work left over."
     )
     if not any(ON_GPU in row.name for row in rows):
         text += (

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
+import bench.steps
 from bench import training
 from bench.all import Session, page
 from bench.measure import Measurement
 from bench.steps import first_that_fits, noise, read
 from bench.training import RECIPES, Plan, Steps, described, measure, plan, remark, sizes
+from spoofcheck.training.initial import initial_network
 from spoofcheck.training.recipe import read_recipe
 
+TRAIN = Path(__file__).parents[2] / "train"
 GIB = 1 << 30
 DONE = Steps("CPU, 2 threads", 2, 4.0, "bf16-mixed", 316_000_000, 20.0, 35.0, 6 * 10**9, 0.7, 0.69, 5.04)
 
@@ -34,7 +37,7 @@ def test_a_cpu_without_the_memory_leaves_the_full_size_out_and_says_so() -> None
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_gpu_takes_the_recipes_own_network_window_and_batch(name: str) -> None:
-    shipped = read_recipe(Path(training.__file__).parents[1] / "train" / name)
+    shipped = read_recipe(TRAIN / name)
     planned = read(name, plan("cuda", "full", RECIPES[name]))
     assert planned.batch == shipped.batch
     assert planned.training == shipped.training
@@ -87,6 +90,43 @@ def test_the_batch_is_halved_until_it_fits() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         first_that_fits(plan("cuda", "full", 4), attempt)
     assert tried[3:] == [4, 2]  # one window would be one class, and no batch statistics
+
+
+NARROW = (
+    "model.front_end_weights=none", "model.front_end.hidden_size=64", "model.front_end.layers=1",
+    "model.front_end.heads=4", "model.front_end.feed_forward_size=64", "model.front_end.conv_channels=16",
+    "model.front_end.position_kernel=8", "model.front_end.position_groups=4", "model.back_end.channels=64",
+)  # fmt: skip
+
+
+def narrow(monkeypatch: pytest.MonkeyPatch, rate: float) -> Plan:
+    """Stands in for the shipped recipe; one step on two short windows, in full precision."""
+    planned = Plan("cpu", 2, 4_000, 1, steps=1, warm_up=0)
+    changes = [*NARROW, f"training.rate={rate}", "training.precision=32-true", "batch.size=2"]
+    changes.append("model.window_samples=4000")
+    recipe = read_recipe(TRAIN / "xlsr-nes2net-la", changes)
+    monkeypatch.setattr(bench.steps, "read", lambda name, plan: recipe)
+    return planned
+
+
+def test_steps_are_timed_and_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = narrow(monkeypatch, 1e-5)
+    done = bench.steps.steps("narrow", planned)
+    assert done.device.startswith("CPU with ")
+    assert (done.batch, done.window_s, done.precision) == (2, 0.25, "32-true")
+    assert done.step_cpu_s > 0
+    assert 0 < done.step_s < 60
+    network = initial_network(bench.steps.read("narrow", planned), 0)
+    assert done.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert done.peak_bytes > 10**8  # torch alone
+    assert 0.3 < done.loss_before < 1.5
+    assert done.loss_after < done.loss_before - 0.001
+
+
+def test_steps_that_change_nothing_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which also shows that dropout and batch are the same in both losses."""
+    with pytest.raises(RuntimeError, match=r"narrow: a loss of (\S+) became \1$"):
+        bench.steps.steps("narrow", narrow(monkeypatch, 1e-30))
 
 
 def test_rows_say_what_ran_where() -> None:
