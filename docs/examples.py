@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 COLUMNS = 100
+SNR_DB = (15.0, 30.0)
+"""Of the sounds: without noise the classes would be told apart without an error."""
+CLIPS = 5
+"""Of a speaker and system."""
 ASVSPOOF5 = "asvspoof5"
 """The one example that needs files of its own."""
 
@@ -63,14 +68,14 @@ class Example:
 _DETECTOR, _TRACER, _TREES = (f"runs/{name}/model" for name in ("tiny-detector", "tiny-tracer", "tiny-trees"))
 
 EXAMPLES = (
-    Example("corpus", "folders", (Step("find recordings later -type d | sort | head -14"),)),
+    Example("corpus", "folders", (Step("ls -d recordings/real/ada recordings/fake/*/ada later/real/mia later/fake/*/mia"),)),
     Example(
         "corpus",
         "build",
         (
             Step(
                 "spoofcheck corpus build recordings --out corpus.tsv --layout folders \\\n"
-                "    --speaker-from parent --split-by-speaker 75/25 --language en"
+                "    --speaker-from parent --split-by-speaker 67/33 --language en"
             ),
             Step(
                 "spoofcheck corpus build later --out later.tsv --layout folders \\\n"
@@ -142,7 +147,7 @@ EXAMPLES = (
         "training",
         "resume",
         (
-            Step("spoofcheck train tiny-detector.yaml --out runs/stopped", status=130, interrupt_after="epoch 2 of 4"),
+            Step("spoofcheck train tiny-detector.yaml --out runs/stopped", status=130, interrupt_after="epoch 2 of 3"),
             Step("spoofcheck train tiny-detector.yaml --out runs/stopped --resume"),
             Step(
                 "cmp runs/tiny-detector/model/model.safetensors runs/stopped/model/model.safetensors \\\n"
@@ -198,14 +203,19 @@ EXAMPLES = (
     Example(
         "evaluation",
         "tracer",
-        (Step(f"spoofcheck eval {_TRACER} --protocol manifest later.tsv --map t-sne --report tracer.html"),),
+        (
+            Step(
+                f"spoofcheck eval {_TRACER} --protocol manifest later.tsv --windows first \\\n"
+                "    --map t-sne --report tracer.html"
+            ),
+        ),
     ),
     Example(
         "scan",
         "scan",
         (
             Step(
-                f"spoofcheck scan later/real/mia/1.wav later/fake --include '*/1.wav' --no-vad \\\n"
+                "spoofcheck scan later --include '*/mia/1.wav' --no-vad \\\n"
                 f"    --model {_DETECTOR} --tracer {_TRACER} \\\n"
                 '    --json scan.json --report scan.html; echo "exit code $?"'
             ),
@@ -287,6 +297,7 @@ def _run(step: Step, folder: Path, environment: Mapping[str, str]) -> tuple[int,
         for line in process.stdout:
             printed.append(line)
             if step.interrupt_after is not None and step.interrupt_after in line:
+                time.sleep(0.1)  # not while the line itself is being written
                 printed.append("^C\n")
                 os.killpg(process.pid, signal.SIGINT)
     return process.returncode, "".join(printed)
@@ -301,6 +312,7 @@ def _lasting(output: str) -> list[str]:
 
 def make_recordings(folder: Path) -> None:
     """Voice-like sounds in folders that say what they are: `recordings`, and `later` with a system nobody knew."""
+    import numpy as np
     import soundfile
 
     from spoofcheck.types import SAMPLE_RATE_HZ
@@ -308,17 +320,21 @@ def make_recordings(folder: Path) -> None:
 
     known = ("ada", "ben", "cleo", "dan", "eva", "finn", "gina", "hugo", "iris", "jon", "kira", "leo")
     new = ("mia", "noah", "olga", "paul", "rosa", "sam")
-    kinds = {"real": ("-", 5), "fake/hisser": ("tts:hisser", 3), "fake/ringer": ("vocoder:ringer", 3)}
-    kinds_later = {"real": ("-", 5), "fake/buzzer": ("tts:buzzer", 3), "fake/ringer": ("vocoder:ringer", 3)}
+    kinds = {"real": "-", "fake/hisser": "tts:hisser", "fake/ringer": "vocoder:ringer"}
+    kinds_later = {**kinds, "fake/buzzer": "tts:buzzer"}
     seed = 0
     for part, speakers, made in (("recordings", known, kinds), ("later", new, kinds_later)):
         for speaker in speakers:
-            for kind, (system, count) in made.items():
+            for kind, system in made.items():
                 place = folder / part / kind / speaker
                 place.mkdir(parents=True)
-                for number in range(1, count + 1):
+                for number in range(1, CLIPS + 1):
                     seed += 1
-                    soundfile.write(place / f"{number}.wav", voice(seed, system), SAMPLE_RATE_HZ)
+                    clean = voice(seed, system)
+                    rng = np.random.default_rng(seed)
+                    hiss = rng.standard_normal(clean.size) * clean.std() * 10 ** (-rng.uniform(*SNR_DB) / 20)
+                    heard = (clean + hiss) / np.abs(clean + hiss).max()
+                    soundfile.write(place / f"{number}.wav", 0.5 * heard, SAMPLE_RATE_HZ)
 
 
 def make_repository(folder: Path) -> None:

@@ -1,21 +1,23 @@
 """Rewrite the generated parts of docs/: `python -m docs.generate`, or `make golden`.
 
-`docs/cli.md` has what `--help` says; `docs/json.md` has the fields of the result between two marks. A test
-compares both with what is committed.
+`docs/cli.md` has what `--help` says; `docs/json.md` and `docs/evaluation.md` have the fields of their documents between
+two marks. A test compares all with what is committed. Outputs of commands are the business of `docs/examples.py`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import typer
+from pydantic import BaseModel
 from typer.models import ArgumentInfo, OptionInfo
 
 from spoofcheck.cli.app import app
+from spoofcheck.evalschema import Comparison, EvaluationDocument
 from spoofcheck.schema import ScanDocument
 
 DOCS = Path(__file__).resolve().parent
@@ -36,7 +38,7 @@ def cli_page() -> str:
         app.info.help,
         "",
     ]
-    for name, command in _commands("spoofcheck", app):
+    for name, command in commands():
         lines += [f"## {name}", "", inspect.cleandoc(command.__doc__ or ""), ""]
         rows = _parameters(command)
         if rows:
@@ -44,13 +46,14 @@ def cli_page() -> str:
     return "\n".join([*lines, app.info.epilog, ""])
 
 
-def _commands(name: str, group: typer.Typer) -> Iterator[tuple[str, Callable[..., object]]]:
+def commands(name: str = "spoofcheck", group: typer.Typer = app) -> Iterator[tuple[str, Callable[..., object]]]:
+    """Every command as a user types it, and its function."""
     for command in group.registered_commands:
         if command.callback is not None:
             yield f"{name} {command.name}", command.callback
     for inner in group.registered_groups:
         if inner.typer_instance is not None:
-            yield from _commands(f"{name} {inner.typer_instance.info.name}", inner.typer_instance)
+            yield from commands(f"{name} {inner.typer_instance.info.name}", inner.typer_instance)
 
 
 def _parameters(command: Callable[..., object]) -> list[str]:
@@ -80,20 +83,19 @@ def _default(info: OptionInfo | ArgumentInfo, default: object) -> str:
     return f" Default: {'on' if default is True else getattr(default, 'value', default)}."
 
 
-def json_page(page: str) -> str:
-    """The page with its tables of fields made anew."""
+def with_fields(page: str, *documents: type[BaseModel], known: Iterable[str] = ()) -> str:
+    """The page with its tables of fields made anew; types that are `known` from another page are left out."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{_fields()}\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{_fields(documents, frozenset(known))}\n{END}{after}"
 
 
-def _fields() -> str:
-    schema = ScanDocument.model_json_schema(mode="serialization")
-    types = {"ScanDocument": schema, **schema["$defs"]}
+def _fields(documents: Iterable[type[BaseModel]], known: frozenset[str]) -> str:
+    types = _types(documents)
     lines: list[str] = []
-    for name in _reachable(types):
+    for name in _reachable(types, [document.__name__ for document in documents]):
         about = types[name]
-        if "properties" not in about:
+        if "properties" not in about or name in known:
             continue
         lines += [
             f"### {name}",
@@ -109,10 +111,18 @@ def _fields() -> str:
     return "\n".join(lines)
 
 
-def _reachable(types: dict[str, Any]) -> list[str]:
+def _types(documents: Iterable[type[BaseModel]]) -> dict[str, Any]:
+    types: dict[str, Any] = {}
+    for document in documents:
+        schema = document.model_json_schema(mode="serialization")
+        types |= {document.__name__: schema, **schema.get("$defs", {})}
+    return types
+
+
+def _reachable(types: dict[str, Any], roots: Iterable[str]) -> list[str]:
     """Names of the types in the order in which a reader meets them."""
     found: list[str] = []
-    waiting = ["ScanDocument"]
+    waiting = list(roots)
     while waiting:
         name = waiting.pop(0)
         if name not in found:
@@ -143,8 +153,14 @@ def _type(facts: dict[str, Any]) -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated page and what it should hold."""
-    fields = DOCS / "json.md"
-    return {DOCS / "cli.md": cli_page(), fields: json_page(fields.read_text(encoding="utf-8"))}
+    scan, evaluation = DOCS / "json.md", DOCS / "evaluation.md"
+    return {
+        DOCS / "cli.md": cli_page(),
+        scan: with_fields(scan.read_text(encoding="utf-8"), ScanDocument),
+        evaluation: with_fields(
+            evaluation.read_text(encoding="utf-8"), EvaluationDocument, Comparison, known=_types([ScanDocument])
+        ),
+    }
 
 
 if __name__ == "__main__":
