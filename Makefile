@@ -33,7 +33,7 @@ golden: $(DEV_READY)  ## Rewrite golden files and generated docs from what the c
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m tests.golden.regenerate
 
-bench: $(DEV_READY)  ## Measure speed and memory, rewrite bench/RESULTS.md (about ten minutes on an idle machine)
+bench: $(DEV_READY)  ## Measure speed and memory, rewrite bench/RESULTS.md (twenty minutes and more on an idle machine)
 	$(BIN)/python -m bench.all
 
 clean:  ## Remove what the other targets made, the virtual environment included
