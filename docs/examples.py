@@ -68,7 +68,7 @@ class Example:
 _DETECTOR, _TRACER, _TREES = (f"runs/{name}/model" for name in ("tiny-detector", "tiny-tracer", "tiny-trees"))
 
 EXAMPLES = (
-    Example("corpus", "folders", (Step("ls -d recordings/real/ada recordings/fake/*/ada later/real/mia later/fake/*/mia"),)),
+    Example("corpus", "folders", (Step("ls -d recordings/{real,fake/*}/ada later/{real,fake/*}/mia"),)),
     Example(
         "corpus",
         "build",
