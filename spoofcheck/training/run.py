@@ -109,6 +109,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         UsageError: the recipe, its data, or `out` is refused.
         ModelError: weights to begin with cannot be had, or nothing usable was learnt.
     """
+    commit = git_commit()  # of the code that is loaded; the checkout may move on while this runs
     is_main = is_main_process()
     check_machine(recipe, options.machine)
     check_rule(recipe.augment)
@@ -169,7 +170,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         recipe=recipe.model_dump(mode="json", exclude={"data": {"root"}}),
         recipe_sha256=recipe.digest(),
         spoofcheck=__version__,
-        git_commit=git_commit(),
+        git_commit=commit,
         libraries={name: version(name) for name in _LIBRARIES},
         python=platform.python_version(),
         data=_data_record(data, out / _HASHES),
