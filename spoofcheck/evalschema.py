@@ -41,7 +41,7 @@ class DataInfo(_Model):
 class Caveat(_Model):
     """Something a reader of the figures must know."""
 
-    code: str = Field(description="stable, e.g. 'shared-speakers'")
+    code: str = Field(description="stable, e.g. 'shared-sources'")
     message: OutsideText = Field(description="one sentence")
 
 

@@ -202,7 +202,8 @@ def _check_state(network: nn.Module, state: dict[str, Tensor], source: Path) -> 
     ]
     if problems:
         raise ModelError(f"{source}: does not fit {CONFIG_FILE}: {', '.join(problems)}")
-    for name, value in state.items():
+    for name in expected:  # in the network's order: a file's depends on who wrote it
+        value = state[name]
         if value.shape != expected[name].shape:
             raise ModelError(
                 f"{source}: '{name}' has shape {list(value.shape)}, {CONFIG_FILE} asks for {list(expected[name].shape)}"

@@ -61,12 +61,13 @@ def thresholds(exhibits: Sequence[Exhibit], calibration: CalibrationConfig, rule
     windows = [
         to_llr(score, calibration.window, bound) for score, is_spoof, _ in windows_of_exhibits(dev) if not is_spoof
     ]
-    spoof_threshold = round_up(float(np.quantile(human, 1 - rule.false_alarms)))
-    window_threshold = round_up(float(np.quantile(windows, 0.95)))
+    # Where dev separates without error its quantiles cross 0: nothing that supports human speech may be flagged for it.
+    spoof_threshold = max(0.0, round_up(float(np.quantile(human, 1 - rule.false_alarms))))
+    window_threshold = max(0.0, round_up(float(np.quantile(windows, 0.95))))
     bonafide_threshold = math.floor(float(np.quantile(spoofs, rule.misses)) * 20 + 1e-9) / 20
     return DecisionConfig(
         spoof_threshold_llr=spoof_threshold,
-        bonafide_threshold_llr=min(bonafide_threshold, spoof_threshold),
+        bonafide_threshold_llr=min(bonafide_threshold, 0.0),
         window_threshold_llr=window_threshold,
         partial_min_windows=2,
         partial_threshold_llr=round_up(min(window_threshold + _STRONGER, bound)),

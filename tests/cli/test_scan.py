@@ -407,10 +407,27 @@ def test_standard_output_holds_the_document_only(
     assert err == ""
 
 
+_MANY = 400
+
+
+def _is_reading(pid: int, name: str) -> bool:
+    """Whether a process has a file of this name open; by Linux's own account."""
+    for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            if descriptor.readlink().name == name:
+                return True
+        except OSError:  # closed meanwhile
+            continue
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks Linux what a process is reading")
 def test_ctrl_c_keeps_what_is_done(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
-    write_noise(folder / "0.wav", 2.0)
-    for n in range(1, 40):
-        write_noise(folder / f"{n:02}.wav", 300.0 if n > 2 else 2.0, seed=n)
+    for n in range(3):
+        write_noise(folder / f"{n:03}.wav", 2.0, seed=n)
+    write_noise(folder / "003.wav", 300.0, seed=3)
+    for n in range(4, _MANY):  # far more than can be read before the interrupt
+        (folder / f"{n:03}.wav").hardlink_to(folder / "003.wav")
     result = tmp_path / "result.jsonl"
     command = [
         sys.executable,
@@ -425,11 +442,14 @@ def test_ctrl_c_keeps_what_is_done(folder: Path, tiny_model: Path, tmp_path: Pat
     process = subprocess.Popen(
         [*command, "--jsonl", str(result), "--batch-size", "1"], stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
-    time.sleep(8)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not _is_reading(process.pid, "003.wav"):
+        time.sleep(0.02)
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert 1 <= len(result.read_text().splitlines()) < 40
+    assert 1 <= len(result.read_text().splitlines()) < _MANY
     assert "Traceback" not in err
     assert re.search(r"interrupted|stopped|not complete|incomplete", err, re.IGNORECASE)
 
