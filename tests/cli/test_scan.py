@@ -440,7 +440,12 @@ def test_ctrl_c_keeps_what_is_done(folder: Path, tiny_model: Path, tmp_path: Pat
         "--no-vad",
     ]
     process = subprocess.Popen(
-        [*command, "--jsonl", str(result), "--batch-size", "1"], stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [*command, "--jsonl", str(result), "--batch-size", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        # A test run in the background ignores interrupts, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     until = time.monotonic() + 120
     while time.monotonic() < until and not _is_reading(process.pid, "003.wav"):
