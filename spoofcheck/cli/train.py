@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spoofcheck.cli.scan import Device
 from spoofcheck.cli.status import ExitStatus
 
 if TYPE_CHECKING:
@@ -23,15 +24,6 @@ class Precision(StrEnum):
     FULL = "32-true"
     BF16 = "bf16-mixed"
     FP16 = "16-mixed"
-
-
-class Accelerator(StrEnum):
-    """Where training runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
 
 
 _SHOWN = 20
@@ -56,7 +48,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR after it was stopped.")] = False,
     devices: Annotated[int, typer.Option(min=1, help="Devices per node; the batch is divided among them.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Nodes, each started by torchrun or SLURM.")] = 1,
-    accelerator: Annotated[Accelerator, typer.Option(help="Where training runs.")] = Accelerator.AUTO,
+    accelerator: Annotated[Device, typer.Option(help="Where training runs.")] = Device.AUTO,
     precision: Annotated[
         Precision | None,
         typer.Option(help="Number format; sets training.precision.", show_default="the recipe's"),

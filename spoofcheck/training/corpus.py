@@ -7,12 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import soxr
 
-from spoofcheck.audio.decode import decode_blocks
-from spoofcheck.audio.probe import probe
 from spoofcheck.errors import InputError, UsageError
 from spoofcheck.evaluation.clips import UNKNOWN, Clip
+from spoofcheck.training.facts import read_16k
 from spoofcheck.training.recipe import WindowRule
 from spoofcheck.training.store import StoredWindow, Wave
 from spoofcheck.types import SAMPLE_RATE_HZ
@@ -28,14 +26,9 @@ def read_mono(clip: Clip) -> Wave:
         UsageError: it cannot be read, or holds no sample.
     """
     try:
-        file = probe(clip.path)
-        samples = np.concatenate(list(decode_blocks(file)))
+        return read_16k(clip.path)
     except InputError as error:
         raise UsageError(f"{clip.path}: {error.message}") from error
-    mono = samples.mean(axis=1)
-    if file.sample_rate_hz != SAMPLE_RATE_HZ:
-        mono = soxr.resample(mono, file.sample_rate_hz, SAMPLE_RATE_HZ, quality="HQ")
-    return np.asarray(mono, dtype=np.float32)
 
 
 def active_frames(wave: Wave, active_db: float) -> np.ndarray:

@@ -153,9 +153,8 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         )  # fmt: skip
         if not trained.is_main:
             return None
-        network = initial_network(recipe, len(data.classes or ()))
         network.load_state_dict(trained.weights, strict=True)
-    network.eval()
+    network.cpu().eval()
     device: DeviceName = options.machine.accelerator
     scratch = out / (MODEL + ".uncalibrated")
     if isinstance(network, Detector):
