@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from spoofcheck.cli import vocoders
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import UsageError
 from spoofcheck.render.text import count, printable
@@ -273,6 +274,9 @@ def copies(
         with_sources=with_sources,
     )
     return _make(make_copies(jobs, engines, min(workers, len(jobs))), len(jobs), "copy", out)
+
+
+app.command("vocoders")(vocoders.vocoders)
 
 
 @app.command("engines")

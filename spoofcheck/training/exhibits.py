@@ -40,6 +40,9 @@ class Exhibit:
     Attributes:
         raw_score: mean raw score of its windows, spoof logit minus bona fide logit.
         windows: start and end in seconds, and raw score, of each scored window.
+        fold: name of the fold whose network scored it because it had never met it; None where there are no folds.
+        distance: to the calibration data, the median over its scored windows; None without a validity gate.
+        window_distances: of each scored window; empty without a gate.
     """
 
     split: Split
@@ -48,6 +51,9 @@ class Exhibit:
     speech_s: float
     raw_score: float
     windows: tuple[tuple[float, float, float], ...]
+    fold: str | None = None
+    distance: float | None = None
+    window_distances: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +66,16 @@ class Recording:
     parts: tuple[Clip, ...]
 
 
-def recordings_of(clips: Sequence[Clip], split: Split, rule: FinishRule) -> list[Recording]:
-    """What a split is measured on."""
-    originals = capped(clips, rule.most_per_system.get(split))
-    degraded = capped(clips, rule.most_per_system_degraded.get(split))
+def recordings_of(
+    clips: Sequence[Clip], split: Split, rule: FinishRule, cap: Literal["train", "dev", "test"] | None = None
+) -> list[Recording]:
+    """What a split is measured on.
+
+    Args:
+        cap: whose caps hold; the split's own where not said.
+    """
+    originals = capped(clips, rule.most_per_system.get(cap or split))
+    degraded = capped(clips, rule.most_per_system_degraded.get(cap or split))
     recordings = [Recording(split, ORIGINAL, clip, (clip,)) for clip in originals]
     recordings += [Recording(split, condition, clip, (clip,)) for condition in rule.conditions for clip in degraded]
     if rule.conditions:
@@ -85,7 +97,8 @@ def score_exhibits(scanner: Scanner, recordings: Sequence[Recording], workers: i
             exhibits.append(
                 Exhibit(
                     recording.split, recording.condition, recording.clip, finding.speech_s or 0.0, finding.raw_score,
-                    windows,
+                    windows, None, finding.validity_distance,
+                    tuple(w.validity_distance for w in finding.windows if w.validity_distance is not None),
                 )
             )  # fmt: skip
     return exhibits
@@ -132,14 +145,14 @@ def _findings(
 ) -> Iterator[Finding]:
     for start in range(0, len(recordings), _CHUNK):
         members = recordings[start : start + _CHUNK]
-        paths = list(pool.map(partial(_audio_of, folder=folder), members, range(start, start + len(members))))
+        paths = list(pool.map(partial(audio_of, folder=folder), members, range(start, start + len(members))))
         yield from scanner.findings(paths)
         for path in paths:
             if path.is_relative_to(folder):
                 path.unlink()
 
 
-def _audio_of(recording: Recording, number: int, folder: Path) -> Path:
+def audio_of(recording: Recording, number: int, folder: Path) -> Path:
     """The file to be scored; one that cannot be made is an empty file, which a scan skips."""
     if recording.condition == ORIGINAL:
         return recording.clip.path

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jinja2
@@ -36,10 +36,12 @@ from spoofcheck.nets.tracer import Tracer
 from spoofcheck.resources import templates_dir
 from spoofcheck.schema import TracingFigure
 from spoofcheck.training.calibrate import calibrate, thresholds
+from spoofcheck.training.cardplots import write_plot
 from spoofcheck.training.data import RunData
-from spoofcheck.training.exhibits import recordings_of, score_exhibits
-from spoofcheck.training.figures import Figures, detector_figures, rounded, validation_figures
+from spoofcheck.training.exhibits import Recording, score_exhibits
+from spoofcheck.training.figures import detector_figures, rounded, validation_figures
 from spoofcheck.training.progress import Steps
+from spoofcheck.training.rates import Figures
 from spoofcheck.training.recipe import Recipe
 from spoofcheck.training.record import RECORD_FILE, TrainingRecord
 
@@ -54,11 +56,23 @@ class Finished:
     figures: Figures
 
 
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Recordings and the network that is to score them; `fold` names what that network did without."""
+
+    network: Detector
+    recordings: tuple[Recording, ...]
+    fold: str | None
+
+
 def finish_detector(
-    recipe: Recipe, data: RunData, network: Detector, back_end: BackEndConfig, scratch: Path, device: DeviceName,
-    workers: int, steps: Steps,
+    recipe: Recipe, hearings: Sequence[Hearing], folds: Sequence[Mapping[str, object]], back_end: BackEndConfig, scratch: Path, device: DeviceName, workers: int, steps: Steps,
 ) -> Finished:  # fmt: skip
     """Score dev and test as a scan does; calibrate and set thresholds on dev; measure both.
+
+    Args:
+        hearings: who scores what; all networks share one front-end, the last is the model.
+        folds: what the networks of folds did without, for the card.
 
     Raises:
         ModelError: dev scores that no calibration can be fitted on.
@@ -78,16 +92,18 @@ def finish_detector(
         ),
         {},
     )  # fmt: skip
-    save_bundle(scratch, uncalibrated, network, "")
-    try:
-        scanner = Scanner(scratch, ScanOptions(channels="mix", device=device))
-        recordings = recordings_of(data.dev, "dev", rule) + recordings_of(data.test, "test", rule)
-        exhibits = score_exhibits(scanner, recordings, workers, steps)
-    finally:
-        shutil.rmtree(scratch)
+    exhibits = []
+    for hearing in hearings:
+        save_bundle(scratch, uncalibrated, hearing.network, "")
+        try:
+            scanner = Scanner(scratch, ScanOptions(channels="mix", device=device))
+            scored = score_exhibits(scanner, hearing.recordings, workers, steps)
+        finally:
+            shutil.rmtree(scratch)
+        exhibits += [replace(exhibit, fold=hearing.fold) for exhibit in scored]
     calibration = calibrate(exhibits, rule)
     decision = thresholds(exhibits, calibration, rule)
-    figures = detector_figures(exhibits, calibration, decision, rule.conditions)
+    figures = detector_figures(exhibits, calibration, decision, rule.conditions, folds)
     return Finished(_detector_config(recipe, back_end, calibration, decision, figures), figures)
 
 
@@ -136,6 +152,7 @@ def write_model(directory: Path, finished: Finished, network: Detector | Tracer,
     """Write the model directory: weights, config, card and record."""
     card = card_of(finished.config, record, sum(p.numel() for p in network.parameters()))
     save_bundle(directory, finished.config, network, card)
+    write_plot(directory, record.figures)
     beside = directory / (RECORD_FILE + ".tmp")
     beside.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
     beside.replace(directory / RECORD_FILE)

@@ -57,6 +57,9 @@ class TrainingModule(LightningModule):
         self._dev_logits: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
         if rule.frozen_epochs == "all":
             network.front_end.requires_grad_(False)
+        for layer in parameter_depth_groups(network.front_end)[: rule.frozen_layers]:
+            for parameter in layer:
+                parameter.requires_grad_(False)
 
     @property
     def _front_end_is_frozen(self) -> bool:
@@ -147,7 +150,10 @@ class TrainingModule(LightningModule):
             optimiser = torch.optim.Adam(groups, lr=rule.rate, weight_decay=rule.weight_decay)
         else:
             optimiser = torch.optim.AdamW(groups, lr=rule.rate, weight_decay=rule.weight_decay)
-        schedule = LambdaLR(optimiser, lambda step: share_of_peak(step, rule, self.total_steps))
+        final_share = 1.0 if rule.schedule == "constant" else rule.final_share
+        schedule = LambdaLR(
+            optimiser, lambda step: share_of_peak(step, rule.warmup_steps, self.total_steps, final_share)
+        )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -156,11 +162,9 @@ def optimiser_steps(rule: GradientTraining, batches_per_epoch: int) -> int:
     return rule.epochs * -(-batches_per_epoch // rule.accumulate)
 
 
-def share_of_peak(step: int, rule: GradientTraining, total_steps: int) -> float:
-    """Share of the peak rate at a step: linear warm-up, then the peak or a cosine down to `final_share`."""
-    if step < rule.warmup_steps:
-        return (step + 1) / rule.warmup_steps
-    if rule.schedule == "constant":
-        return 1.0
-    done = min(1.0, (step - rule.warmup_steps) / max(1, total_steps - rule.warmup_steps))
-    return rule.final_share + (1 - rule.final_share) * 0.5 * (1 + math.cos(math.pi * done))
+def share_of_peak(step: int, warmup_steps: int, total_steps: int, final_share: float = 0.02) -> float:
+    """Share of the peak rate at a step: linear warm-up, then a cosine down to `final_share` (1 stays at the peak)."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    done = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * done))

@@ -46,15 +46,7 @@ class DetectionObjective:
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Scalar, of logits `[B, 2]`."""
-        each = F.cross_entropy(logits, batch.labels, label_smoothing=self.rule.label_smoothing, reduction="none")
-        spoof = batch.labels == SPOOF
-        classes = [each[chosen].mean() for chosen in (spoof, ~spoof) if bool(chosen.any())]
-        loss = sum(classes[1:], classes[0]) / len(classes)
-        copies = batch.pairs >= 0
-        if self.rule.pair_weight > 0 and bool(copies.any()):
-            scores = logits[:, SPOOF] - logits[:, BONAFIDE]
-            loss = loss + self.rule.pair_weight * F.softplus(scores[batch.pairs[copies]] - scores[copies]).mean()
-        return loss
+        return detection_loss(logits, batch, self.rule.label_smoothing, self.rule.pair_weight)
 
     def figures(self, logits: NDArray[np.float64]) -> dict[str, float]:
         """Pooled EER, its mean over systems, the mean of both, and Cllr after ideal calibration."""
@@ -71,6 +63,23 @@ class DetectionObjective:
             "mean_eer": (pooled + macro) / 2,
             "cllr_min": cllr_min(scores, human),
         }
+
+
+def detection_loss(logits: Tensor, batch: Batch, label_smoothing: float, pair_weight: float) -> Tensor:
+    """Cross-entropy with both classes weighing the same, plus how far copies fail to score above their sources.
+
+    Args:
+        logits: float32 `[B, 2]`.
+    """
+    each = F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing, reduction="none")
+    spoof = batch.labels == SPOOF
+    classes = [each[chosen].mean() for chosen in (spoof, ~spoof) if bool(chosen.any())]
+    loss = sum(classes[1:], classes[0]) / len(classes)
+    copies = batch.pairs >= 0
+    if pair_weight > 0 and bool(copies.any()):
+        scores = logits[:, SPOOF] - logits[:, BONAFIDE]
+        loss = loss + pair_weight * F.softplus(scores[batch.pairs[copies]] - scores[copies]).mean()
+    return loss
 
 
 class TracingObjective:

@@ -182,6 +182,7 @@ class GradientTraining(Rule):
         front_end_rate: of the front-end's last layer; None is `rate`.
         layer_decay: each layer below has its rate multiplied by this once more.
         frozen_epochs: the front-end learns nothing for so many epochs; "all" never.
+        frozen_layers: so many of the front-end's lowest layers never learn.
         cached_batches: with a front-end frozen for good, its features of so many batches are computed once and met
             again in a new order every epoch; None computes them anew.
         schedule: after the warm-up, at the peak ("constant") or down to `final_share` of it ("cosine").
@@ -199,6 +200,7 @@ class GradientTraining(Rule):
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     weight_decay: Rate = 0.0
     frozen_epochs: NonNegativeInt | Literal["all"] = 0
+    frozen_layers: NonNegativeInt = 0
     cached_batches: PositiveInt | None = None
     warmup_steps: NonNegativeInt = 0
     schedule: Literal["constant", "cosine"] = "cosine"
@@ -231,7 +233,53 @@ class BoostingTraining(Rule):
     l2: Rate = 0.0
 
 
-TrainingRule = Annotated[GradientTraining | BoostingTraining, Field(discriminator="kind")]
+class FoldRule(Rule):
+    """What one network does without: whole repositories, and every system elsewhere of a family that they hold."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    repos: tuple[str, ...] = Field(min_length=1)
+
+
+class FoldsTraining(Rule):
+    """A back-end on a frozen front-end: one network for each fold, then one on everything, steps fixed beforehand.
+
+    Each fold's network scores the recordings it did without. These scores of generators, repositories and speakers
+    unknown to the network that gave them set calibration and thresholds; the last network, which is the result, learns
+    from training and dev data alike.
+
+    Attributes:
+        batches: batches whose features are computed once; every network learns from them, less its fold.
+        passes: times each network meets them.
+        families: patterns of system names, of training data and copies (`copy:NAME`), that belong together.
+        folds: what is left out; a human-only repository belongs to one of them as well.
+        The others are those of `GradientTraining`.
+    """
+
+    kind: Literal["folds"] = "folds"
+    batches: PositiveInt
+    passes: PositiveInt
+    rate: Annotated[float, Field(gt=0)]
+    weight_decay: Rate = 0.0
+    warmup_steps: NonNegativeInt = 0
+    gradient_clip: Annotated[float, Field(gt=0)] = 5.0
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    pair_weight: Rate = 0.0
+    mixup: Rate = 0.0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    families: dict[str, Annotated[tuple[SystemPattern, ...], Field(min_length=1)]]
+    folds: tuple[FoldRule, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        repos = [repo for fold in self.folds for repo in fold.repos]
+        twice = sorted({repo for repo in repos if repos.count(repo) > 1})
+        if twice:
+            raise ValueError(f"training.folds: {twice[0]!r} is left out twice")
+        return self
+
+
+TrainingRule = Annotated[GradientTraining | BoostingTraining | FoldsTraining, Field(discriminator="kind")]
 
 
 class FinishRule(Rule):
@@ -240,6 +288,7 @@ class FinishRule(Rule):
     Attributes:
         conditions: degraded versions of the dev and test clips that are scored too (`training.conditions`).
         most_per_system: clips of one system of a repository that are scored, twice as many human ones; None takes all.
+            "train" counts only where folds score what they left out.
         most_per_system_degraded: likewise under each condition.
         trials_per_system: every spoofing system counts as so many trials in the calibration, by the quantiles of its
             scores, so that none dominates; None counts trials as they are.
@@ -249,12 +298,13 @@ class FinishRule(Rule):
         validated: conditions outside which a verdict is inconclusive.
         seen_acceptance: share of a tracer's seen dev clips its open-set threshold accepts; None keeps
             `open_set_threshold`.
+        gate_components: principal directions of the validity gate (`training.gate`); None makes a model without one.
         open_set_threshold: of a tracer's largest softmax; the published rule is 0.5.
     """
 
     conditions: tuple[Literal["mp3-64k", "opus-16k", "8khz", "noise-15db"], ...] = ()
-    most_per_system: dict[Literal["dev", "test"], PositiveInt] = {}
-    most_per_system_degraded: dict[Literal["dev", "test"], PositiveInt] = {}
+    most_per_system: dict[Literal["train", "dev", "test"], PositiveInt] = {}
+    most_per_system_degraded: dict[Literal["train", "dev", "test"], PositiveInt] = {}
     trials_per_system: PositiveInt | None = None
     false_alarms: Share = 0.05
     misses: Share = 0.10
@@ -265,6 +315,7 @@ class FinishRule(Rule):
     )
     seen_acceptance: Share | None = None
     open_set_threshold: Share = 0.5
+    gate_components: PositiveInt | None = None
 
 
 class Recipe(Rule):
@@ -275,6 +326,7 @@ class Recipe(Rule):
             every system of the training data is a class.
         purpose: what the model is for and what it must not be used for; opens the card.
         training_data: in words, for reports.
+        before: a run of its own, done first, whose weights this one begins with; its `data.root` is this one's.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -292,6 +344,7 @@ class Recipe(Rule):
     training: TrainingRule
     finish: FinishRule = FinishRule()
     classes: dict[ClassName, Annotated[tuple[SystemPattern, ...], Field(min_length=1)]] = {}
+    before: Recipe | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -307,6 +360,13 @@ class Recipe(Rule):
             raise ValueError("a tracer takes batch.kind: classes or shuffled, and no data.copies")
         if self.data.copies and not self.data.store:
             raise ValueError("data.copies needs data.store: true")
+        if self.before is not None:
+            if self.before.training.kind != "gradient" or self.before.before is not None:
+                raise ValueError("before: a run with training.kind gradient, and nothing before it")
+            if self.before.model.front_end != self.model.front_end:
+                raise ValueError("before: its model.front_end is another one")
+        if isinstance(self.training, FoldsTraining) and (self.task != "detector" or not self.data.store):
+            raise ValueError("training.kind: folds makes a detector, from data.store: true")
         if isinstance(self.training, GradientTraining):
             allowed = [name for name, metric in DEV_METRICS.items() if metric.task == self.task]
             if self.training.select_by not in allowed:

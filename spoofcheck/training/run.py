@@ -4,6 +4,7 @@ OUT/recipe.yaml     the recipe with every key spelt out; a run goes on only with
 OUT/data/           windows, copies, backgrounds (`prepare`)
 OUT/checkpoints/    where a killed run goes on, and the best epoch
 OUT/logs/part-N/    metrics.csv and TensorBoard events of each part of a run that was stopped
+OUT/before/         the same of the run that comes before, where there is one, and its weights
 OUT/model/          the result
 """
 
@@ -13,11 +14,13 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from spoofcheck import __version__
@@ -34,20 +37,31 @@ from spoofcheck.training.augment import check_rule
 from spoofcheck.training.boosting import fit_boosting
 from spoofcheck.training.data import RunData, read_run_data
 from spoofcheck.training.datamodule import TrainingData, augmented_batches, plan_of
-from spoofcheck.training.finish import finish_detector, finish_tracer, write_model
+from spoofcheck.training.exhibits import recordings_of
+from spoofcheck.training.finish import Hearing, finish_detector, finish_tracer, write_model
+from spoofcheck.training.folds import Fold, FoldNetworks, fit_folds, folds_of
 from spoofcheck.training.initial import initial_network
 from spoofcheck.training.nuisance import nuisance_auc, nuisance_features
 from spoofcheck.training.objectives import DetectionObjective, Objective, TracingObjective, labels_of
 from spoofcheck.training.prepare import Prepared, prepare, wait_until_prepared
 from spoofcheck.training.progress import Steps
-from spoofcheck.training.recipe import BoostingTraining, GradientTraining, Recipe, read_recipe, recipe_yaml
-from spoofcheck.training.record import DataRecord, RunRecord, TrainingRecord
+from spoofcheck.training.recipe import (
+    BoostingTraining,
+    FoldsTraining,
+    GradientTraining,
+    Recipe,
+    read_recipe,
+    recipe_yaml,
+)
+from spoofcheck.training.record import DataRecord, RunRecord, StageRecord, TrainingRecord
 from spoofcheck.training.trainer import Machine, Trained, check_machine, fit, is_main_process
 
 RECIPE = "recipe.yaml"
 DATA = "data"
 MODEL = "model"
+BEFORE = "before"
 _HASHES = "hashes.json"
+_WEIGHTS, _STAGE = "weights.safetensors", "stage.json"
 
 _NUISANCE_BATCHES = 20
 _FAR = 10**6
@@ -95,7 +109,7 @@ def plan(recipe: Recipe) -> Plan:
         return Plan(data, 0, 0)
     network = initial_network(recipe, len(data.classes or ()))
     every = sum(p.numel() for p in network.parameters())
-    frozen = recipe.training.frozen_epochs == "all"
+    frozen = isinstance(recipe.training, FoldsTraining) or recipe.training.frozen_epochs == "all"
     return Plan(data, every, every - frozen * sum(p.numel() for p in network.front_end.parameters()))
 
 
@@ -111,6 +125,8 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     """
     commit = git_commit()  # of the code that is loaded; the checkout may move on while this runs
     is_main = is_main_process()
+    if recipe.before is not None:
+        check_machine(recipe.before, options.machine)
     check_machine(recipe, options.machine)
     check_rule(recipe.augment)
     if is_main:
@@ -122,35 +138,41 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     drawers = workers if workers > 1 else 0
     boosted = isinstance(recipe.training, BoostingTraining)
     first = None if boosted else initial_network(recipe, len(data.classes or ()))  # what cannot be built fails here
-    folder = options.prepared or out / DATA
     if is_main:
         # Only now: a run that was refused leaves its folder free for the next try.
         (out / RECIPE).write_text(recipe_yaml(recipe), encoding="utf-8")
-        prepared = prepare(recipe, data.train, data.dev, folder, workers, steps, out / _HASHES)
-    else:
-        prepared = wait_until_prepared(recipe, data.train, data.dev, folder, out / _HASHES)
+    stages: list[StageRecord] = []
+    if recipe.before is not None:
+        assert first is not None
+        stage = learn_before(recipe.before, recipe.data.root, out / BEFORE, options, workers, steps)
+        if stage is None:
+            return None
+        _begin_with(first, stage.weights)
+        stages.append(stage.record)
+    prepared = _prepared(recipe, data, options.prepared or out / DATA, out / _HASHES, workers, steps)
     labels = labels_of(prepared.train.rows, data.classes)
     network: Detector | Tracer
     back_end: BackEndConfig | None = recipe.model.back_end
     trained: Trained | None = None
+    folds: list[Fold] = []
+    heads: FoldNetworks | None = None
     if isinstance(recipe.training, BoostingTraining):
         batches = augmented_batches(recipe, prepared, labels, plan_of(recipe, prepared, labels))
         drawn = DataLoader(batches, batch_size=None, sampler=range(recipe.training.batches), num_workers=drawers)
         watched = steps.over(drawn, "Measuring features", recipe.training.batches)
         network, back_end = fit_boosting(recipe, recipe.training, watched)
+    elif isinstance(recipe.training, FoldsTraining):
+        assert isinstance(first, Detector)
+        network = first
+        folds = folds_of(recipe.training, [*data.train, *data.dev], tuple(recipe.data.copies))
+        heads = fit_folds(
+            recipe, recipe.training, prepared, labels, folds, first.front_end, first.back_end, drawers, steps
+        )
+        network.back_end = heads.final
     else:
         assert first is not None
-        rule, network = recipe.training, first
-        objective: Objective = (
-            DetectionObjective(rule, prepared.dev.rows)
-            if data.classes is None
-            else TracingObjective(rule, labels_of(prepared.dev.rows, data.classes))
-        )
-        batches_of = TrainingData(recipe, rule, prepared, labels, network, drawers, steps)
-        trained = fit(
-            recipe, rule, network, objective, batches_of, out, options.machine, steps,
-            resume=options.resume, bar=options.bar,
-        )  # fmt: skip
+        network = first
+        trained = _fit(recipe, recipe.training, data, prepared, labels, network, out, options, drawers, steps)
         if not trained.is_main:
             return None
         network.load_state_dict(trained.weights, strict=True)
@@ -159,7 +181,9 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     scratch = out / (MODEL + ".uncalibrated")
     if isinstance(network, Detector):
         assert back_end is not None
-        finished = finish_detector(recipe, data, network, back_end, scratch, device, workers, steps)
+        hearings = _hearings(recipe, data, network, folds, heads)
+        described = [fold.described() for fold in folds]
+        finished = finish_detector(recipe, hearings, described, back_end, scratch, device, workers, steps)
         nuisance = _nuisance(recipe, prepared, labels, steps)
     else:
         assert recipe.model.head is not None
@@ -179,14 +203,112 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
             metric=None if trained is None else trained.metric,
             value=None if trained is None else round(trained.best, 4),
             devices=options.machine.world,
-            precision=recipe.training.precision if isinstance(recipe.training, GradientTraining) else "32-true",
+            precision="32-true" if isinstance(recipe.training, BoostingTraining) else recipe.training.precision,
             parameters=sum(p.numel() for p in network.parameters()),
             nuisance_auc=nuisance,
         ),
+        before=tuple(stages),
         figures=finished.figures,
     )
     write_model(out / MODEL, finished, network, record)
     return out / MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a run that comes before another one leaves: its weights, and how it went."""
+
+    weights: dict[str, Tensor]
+    record: StageRecord
+
+
+def learn_before(recipe: Recipe, root: str, out: Path, options: RunOptions, workers: int, steps: Steps) -> Stage | None:
+    """Train the network another run begins with, or take what an earlier part of the same run learnt.
+
+    Args:
+        recipe: a gradient run; nothing is calibrated or measured at its end.
+        root: `data.root` of the run it belongs to.
+
+    Returns:
+        The stage, or None in processes that leave the rest to the first.
+    """
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root})})
+    rule = recipe.training
+    assert isinstance(rule, GradientTraining)
+    weights, record = out / _WEIGHTS, out / _STAGE
+    if not record.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        data = _audited(read_run_data(recipe, out / _HASHES if is_main_process() else None))
+        network = initial_network(recipe, len(data.classes or ()))
+        drawers = workers if workers > 1 else 0
+        prepared = _prepared(recipe, data, out / DATA, out / _HASHES, workers, steps)
+        labels = labels_of(prepared.train.rows, data.classes)
+        going_on = replace(options, resume=True)  # the folder is this run's: whatever lies there is its own
+        trained = _fit(recipe, rule, data, prepared, labels, network, out, going_on, drawers, steps)
+        if not trained.is_main:
+            return None
+        save_file({name: value.contiguous() for name, value in trained.weights.items()}, weights)
+        stage = StageRecord(
+            name=recipe.name,
+            recipe_sha256=recipe.digest(),
+            epochs=trained.epochs,
+            best_epoch=trained.best_epoch,
+            metric=trained.metric,
+            value=round(trained.best, 4),
+            data=_data_record(data, out / _HASHES),
+        )
+        record.write_text(stage.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    done = StageRecord.model_validate_json(record.read_bytes())
+    if done.recipe_sha256 != recipe.digest():
+        raise UsageError(f"{out}: holds a run of another recipe; remove it or choose another --out")
+    return Stage(load_file(weights), done)
+
+
+def _begin_with(network: Detector | Tracer, weights: dict[str, Tensor]) -> None:
+    """Take over the front-end, and the back-end where it is of the same kind and shape."""
+    own = network.state_dict()
+    fitting = all(name in own and own[name].shape == value.shape for name, value in weights.items())
+    prefix = "" if fitting and len(weights) == len(own) else "front_end."
+    network.load_state_dict(own | {k: v for k, v in weights.items() if k.startswith(prefix)}, strict=True)
+
+
+def _prepared(recipe: Recipe, data: RunData, folder: Path, hashes: Path, workers: int, steps: Steps) -> Prepared:
+    """The windows of a run; with folds it learns from dev as well."""
+    train = [*data.train, *data.dev] if isinstance(recipe.training, FoldsTraining) else data.train
+    if is_main_process():
+        return prepare(recipe, train, data.dev, folder, workers, steps, hashes)
+    return wait_until_prepared(recipe, train, data.dev, folder, hashes)
+
+
+def _fit(
+    recipe: Recipe, rule: GradientTraining, data: RunData, prepared: Prepared, labels: Sequence[int],
+    network: Detector | Tracer, out: Path, options: RunOptions, drawers: int, steps: Steps,
+) -> Trained:  # fmt: skip
+    objective: Objective = (
+        DetectionObjective(rule, prepared.dev.rows)
+        if data.classes is None
+        else TracingObjective(rule, labels_of(prepared.dev.rows, data.classes))
+    )
+    batches = TrainingData(recipe, rule, prepared, labels, network, drawers, steps)
+    return fit(
+        recipe, rule, network, objective, batches, out, options.machine, steps, resume=options.resume, bar=options.bar
+    )
+
+
+def _hearings(
+    recipe: Recipe, data: RunData, network: Detector, folds: Sequence[Fold], heads: FoldNetworks | None
+) -> list[Hearing]:
+    """Which network scores which recordings: dev by those that did without them, where there are folds."""
+    rule = recipe.finish
+    test = recordings_of(data.test, "test", rule)
+    if heads is None:
+        return [Hearing(network, (*recordings_of(data.dev, "dev", rule), *test), None)]
+    hearings = []
+    for fold in folds:
+        seen, chosen = ([c for c in clips if c.repo in fold.repos] for clips in (data.train, data.dev))
+        left_out = recordings_of(seen, "dev", rule, "train") + recordings_of(chosen, "dev", rule, "dev")
+        hearings.append(Hearing(Detector(network.front_end, heads.by_fold[fold.name]), tuple(left_out), fold.name))
+    return [*hearings, Hearing(network, tuple(test), None)]
 
 
 def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
