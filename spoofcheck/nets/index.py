@@ -27,8 +27,9 @@ INDEX_FILE = "index.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)
-_RECORD_FILE = "training.json"
-"""What `spoofcheck train` leaves beside them; a model from elsewhere has none."""
+PLOT_FILE = "calibration.svg"
+_FURTHER_FILES = ("training.json", PLOT_FILE)
+"""What `spoofcheck train` leaves beside them: its record, and the plot that the card shows. Others may lack both."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _CHUNK_BYTES = 1 << 20
@@ -180,7 +181,7 @@ def write_index(directory: Path, default: str | None = None) -> ModelIndex:
         missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
         if missing:
             raise ModelError(f"{folder}: without {', '.join(missing)}")
-        listed = [*MODEL_FILES, *([_RECORD_FILE] if (folder / _RECORD_FILE).is_file() else [])]
+        listed = [*MODEL_FILES, *(name for name in _FURTHER_FILES if (folder / name).is_file())]
         files = {
             name: FileEntry(sha256=file_sha256(folder / name), size_bytes=(folder / name).stat().st_size)
             for name in listed
@@ -220,7 +221,7 @@ def _present_default(directory: Path) -> str | None:
 
 
 def _is_plain_name(name: str) -> bool:
-    return name in (*MODEL_FILES, _RECORD_FILE) or _NAME.fullmatch(name) is not None
+    return name in MODEL_FILES or _NAME.fullmatch(name) is not None
 
 
 def _main(arguments: Sequence[str]) -> int:

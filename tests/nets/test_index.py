@@ -50,6 +50,16 @@ def test_index_holds_size_and_hash_of_every_file(shipped: Path) -> None:
             assert facts == {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
 
 
+def test_what_training_leaves_beside_a_model_is_listed_and_checked(shipped: Path) -> None:
+    for name in ("training.json", "calibration.svg", "notes.txt"):
+        (shipped / "alpha" / name).write_text(name)
+    listed = index.write_index(shipped).models["alpha"].files
+    assert set(listed) == {"README.md", "config.json", "model.safetensors", "training.json", "calibration.svg"}
+    assert index.verify_model("alpha") == []
+    (shipped / "alpha" / "calibration.svg").write_text("calibration.SVG")
+    assert index.verify_model("alpha") == ["calibration.svg: SHA-256 differs from index.json"]
+
+
 def test_default_comes_first(shipped: Path) -> None:
     assert index.list_models() == ("beta", "alpha")
 

@@ -19,9 +19,10 @@ def record(figures: dict[str, Any], recipe: dict[str, Any] | None = None, **chan
         changes: `data` or `run`: keys of those parts that differ; anything else replaces what stands here.
     """
     kept = Recipe.model_validate(recipe or detector_recipe(Path("/none")))
+    splits = ("train", *(split for split in ("dev", "test") if split in figures))
     data = {
-        "sha256": {split: split[0] * 64 for split in ("train", *figures)},
-        "clips": {split: {"bonafide": 11, "spoof": 22} for split in ("train", *figures)},
+        "sha256": {split: split[0] * 64 for split in splits},
+        "clips": {split: {"bonafide": 11, "spoof": 22} for split in splits},
         "seen_systems": ("tts:x", "tts:y"), "seen_speakers": 3, "problems": (), "warnings": (),
     }  # fmt: skip
     run = {

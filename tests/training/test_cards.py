@@ -36,6 +36,12 @@ def exhibits(split: Any, shift: float) -> list[Exhibit]:
         for system, mean, repo in (("-", -1, "a/a"), ("-", -2, "b/b"), ("tts:x", 1, "c/c"), ("tts:y", 2, "c/c"))
         for number in range(25)
     ]  # fmt: skip
+    plain = [
+        replace(one, clip=replace(one.clip, language="de" if one.clip.repo == "b/b" else "en",
+                                  note="children" if one.clip.repo == "a/a" else "-",
+                                  codec="mp3" if number % 5 == 0 else "wav"))
+        for number, one in enumerate(plain)
+    ]  # fmt: skip
     degraded = [replace(one, condition=condition) for condition in CONDITIONS for one in plain[::3]]
     return [*plain, *degraded, exhibit(0.0, split=split, condition=LONG, windows=[2.0, 2.0, -1.0] * 7)]
 
@@ -63,29 +69,56 @@ def pct(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def expected_rows(split: str, figures: dict[str, Any]) -> Iterator[list[str]]:
+def shown_verdicts(x: dict[str, Any]) -> str:
+    return " / ".join(pct(x[key]) for key in ("spoof", "inconclusive", "bonafide")) if x["trials"] else "-"
+
+
+def expected_rows(split: str, figures: dict[str, Any], label: str | None = None) -> Iterator[list[str]]:
     """What must stand together in one row of the card."""
+    name = label or split
+    dcf = ("min_dcf", "act_dcf")
     levels = {"window": figures["window"], "exhibit": figures["exhibit"]}
-    levels |= {f"exhibit, {name}": rates for name, rates in figures["conditions"].items()}
-    for name, x in levels.items():
+    levels |= {f"{level}, lossless only": rates for level, rates in figures["lossless"].items()}
+    for level, x in levels.items():
         yield [
-            f"| {split}, {name} |", f"{x['bonafide_trials']} / {x['spoof_trials']}",
+            f"| {name}, {level} |", f"{x['bonafide_trials']} / {x['spoof_trials']}",
             f"{pct(x['eer'])} ({pct(x['eer_low'])}-{pct(x['eer_high'])})",
             pct(x["macro_eer"]) if "macro_eer" in x else "| - |",
-            *(f"{x[key]:.3f}" for key in ("min_dcf", "act_dcf", "cllr", "cllr_min")),
+            *(f"{x[key]:.3f}" for key in (*dcf, "cllr", "cllr_min")), f"| {x['act_dcf'] / x['min_dcf']:.2f} |",
         ]  # fmt: skip
+    for human, synthetic in zip(figures["verdicts"][::2], figures["verdicts"][1::2], strict=True):
+        x = figures["exhibit"] if human["condition"] == "original" else figures["conditions"][human["condition"]]
+        yield [
+            f"| {name} | {human['condition']} | {human['trials']} / {synthetic['trials']} |",
+            f"{pct(x['eer'])} ({pct(x['eer_low'])}-{pct(x['eer_high'])})",
+            f"{x['min_dcf']:.3f} / {x['act_dcf']:.3f} ({x['act_dcf'] / x['min_dcf']:.2f})",
+            f"| {shown_verdicts(human)} | {shown_verdicts(synthetic)} |",
+        ]  # fmt: skip
+    for x in figures["calibration_plot"]["exhibit"]["reliability"]:
+        yield [f"| {name} |", f"{x['bonafide_trials']} / {x['spoof_trials']}", pct(x["predicted"]), pct(x["observed"])]
     shares = ("spoof", "inconclusive", "bonafide")
-    for x in figures["verdicts"]:
-        yield [f"| {split} | {x['clips']} | {x['condition']} | {x['trials']} |", *(pct(x[key]) for key in shares)]
     for x in figures["human_by_source"]:
-        yield [f"| {split} | {x['source']} | {x['trials']} |", *(pct(x[key]) for key in shares)]
+        yield [f"| {name} | {x['source']} | {x['trials']} |", *(pct(x[key]) for key in shares)]
+    for x in figures["human_groups"]:
+        yield [f"| {name} | {x['known_by']} | {x['group']} | {x['sources']} | {x['trials']} |",
+               *(pct(x[key]) for key in shares)]  # fmt: skip
+    for x in figures["languages"]:
+        yield [f"| {name} |", f"| {x['human']['trials']} | {shown_verdicts(x['human'])} |",
+               f"| {x['synthetic']['trials']} | {shown_verdicts(x['synthetic'])} |"]  # fmt: skip
     for x in figures["by_duration"]:
-        yield [f"| {split} | {x['speech_s']} |", f"{x['bonafide_trials']} / {x['spoof_trials']}", pct(x["eer"]),
+        yield [f"| {name} | {x['speech_s']} |", f"{x['bonafide_trials']} / {x['spoof_trials']}", pct(x["eer"]),
                pct(x["false_alarms"])]  # fmt: skip
     for x in figures["systems"]:
         yield [f"| {x['repo']} | {x['system']} | {x['trials']} | {pct(x['eer'])} |", *(pct(x[key]) for key in shares)]
     x = figures["long_human"]
-    yield [f"| {split} | {x['recordings']} | {x['minutes']:.1f} | {x['runs']} | {x['recordings_with_runs']} |"]
+    yield [f"| {name} | {x['recordings']} | {x['minutes']:.1f} | {x['runs']} | {x['recordings_with_runs']} |"]
+    for x in figures["folds"]:
+        rates = [
+            f"{pct(y['eer'])} ({pct(y['eer_low'])}-{pct(y['eer_high'])})" if y else "| - |"
+            for y in (x["window"], x["exhibit"])
+        ]
+        yield [f"| {x['name']} | {x['human']['trials']} / {x['synthetic']['trials']} |", *rates,
+               f"| {shown_verdicts(x['human'])} | {shown_verdicts(x['synthetic'])} |"]  # fmt: skip
 
 
 @pytest.mark.parametrize("splits", [("dev", "test"), ("dev",), ("test",)])
@@ -101,6 +134,77 @@ def test_a_card_shows_every_figure(splits: tuple[str, ...]) -> None:
     absent = {"dev", "test"} - set(splits)
     assert not [line for line in lines if line.startswith(tuple(f"| {split}" for split in absent))]
     assert not re.search(r"None|nan|Undefined|\{\{|\}\}", card)
+
+
+FOLDS = (
+    {"name": "first", "repos": ["a/a", "c/c"], "families": ["x-like"], "also_without": ["copy:world"]},
+    {"name": "second", "repos": ["b/b"], "families": [], "also_without": []},
+)
+
+
+def folded() -> dict[str, Any]:
+    """Dev scored by networks of folds: human speech of one of them only, spoofs of the other."""
+    scored = [replace(one, fold="second" if one.clip.repo == "b/b" else "first") for one in exhibits("dev", 0.0)]
+    return detector_figures([*scored, *exhibits("test", 0.3)], neutral_calibration(), decision(), CONDITIONS, FOLDS)
+
+
+def test_a_card_of_folds_says_what_was_left_out() -> None:
+    figures = folded()
+    card = detector_card(figures)
+    lines = rows(card)
+    for split, label in (("dev", "left out"), ("test", "test")):
+        for parts in expected_rows(split, figures[split], label):
+            assert any(all(part in line for part in parts) for line in lines), parts
+    assert lines[2].startswith("| left out | 50 / 50 |")
+    assert not [line for line in lines if line.startswith(("| dev,", "| folds"))]
+    assert len([line for line in lines if line.startswith("| dev |")]) == 1  # of the training data
+    flat = " ".join(card.split())
+    assert "in 2 folds (below)" in flat
+    assert "- **first**: a/a, c/c; families x-like; of other repositories and copies, copy:world." in card
+    assert "- **second**: b/b." in card
+    assert "tuned" not in flat
+    assert "The dev split chose" not in card
+    assert "Leave one repository" not in detector_card(measured("dev"))
+    assert not re.search(r"None|nan|Undefined|\{\{|\}\}", card)
+
+
+def test_a_card_of_folds_tells_what_the_common_front_end_met() -> None:
+    whole = record(folded())
+    before = whole.recipe | {"name": "stem-run"}
+    told = whole.model_copy(update={"recipe": whole.recipe | {"before": before}})
+    config = tiny_config().model_copy(update={"decision": decision()})
+    assert "tuned beforehand on the training data of `stem-run`" in " ".join(card_of(config, told, 1).split())
+
+
+def test_limits_and_uses_to_avoid_stand_right_beneath_the_summary() -> None:
+    card = detector_card(folded())
+    titles = [line for line in card.splitlines() if line.startswith("## ")]
+    assert titles[:3] == ["## Limits", "## What it must not be used for", "## What it is"]
+    assert len(titles) == len(set(titles))
+
+
+def test_records_of_earlier_versions_still_have_a_card() -> None:
+    figures = measured("dev", "test")
+    for split in figures.values():
+        for key in ("lossless", "folds", "languages", "human_groups", "calibration_plot"):
+            del split[key]
+    card = detector_card(figures)
+    assert "| dev, exhibit | 50 / 50 |" in card
+    for word in ("calibration.svg", "Languages", "lossless", "By group"):
+        assert word not in card
+    assert not re.search(r"None|nan|Undefined|\{\{|\}\}", card)
+
+
+def test_the_picture_is_shown_where_it_is_written() -> None:
+    assert "](calibration.svg)" in detector_card(measured("dev"))
+
+
+def test_only_the_shipped_detectors_card_points_into_the_repository() -> None:
+    shipped = tiny_config().model_copy(update={"decision": decision(), "name": "compact-detector"})
+    card = card_of(shipped, record(measured("dev")), 1)
+    assert "(../../train/compact-detector/LOG.md#ablation)" in card
+    assert "(../../bench/RESULTS.md)" in card
+    assert "](../" not in detector_card(measured("dev"))
 
 
 def test_a_card_says_how_the_model_was_made() -> None:

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from spoofcheck.training.exhibits import LONG, Exhibit
-from spoofcheck.training.figures import (
-    by_duration,
-    by_system,
-    detector_figures,
-    exhibit_rates,
-    passages,
-    rounded,
-    shares,
-    source_of,
-    validation_figures,
-    verdict_of,
-    window_rates,
-)
+from spoofcheck.training.figures import detector_figures, passages, rounded, validation_figures
+from spoofcheck.training.rates import by_system, exhibit_rates, shares, verdict_of, window_rates
 from tests.support.exhibits import decision, exhibit, neutral_calibration
 
 VERDICT = verdict_of(neutral_calibration(), decision())
@@ -104,27 +94,6 @@ def test_ranks_come_from_raw_scores_and_costs_from_bounded_llrs() -> None:
     assert rates["cllr"] == pytest.approx((math.log2(1 + math.exp(2)) + math.log2(1 + math.exp(-2))) / 2)
 
 
-def test_durations_with_ten_of_each_class_have_a_row() -> None:
-    exhibits = [exhibit(-2.0, speech_s=3.0) for _ in range(9)] + [exhibit(2.0, speech_s=2.0)]
-    exhibits += [exhibit(3.0, "a", speech_s=3.9) for _ in range(10)]
-    exhibits += [exhibit(-1.0, speech_s=30.0) for _ in range(10)] + [
-        exhibit(-2.0, "a", speech_s=8.0) for _ in range(11)
-    ]
-    exhibits += [exhibit(0.0, speech_s=5.0) for _ in range(20)] + [exhibit(0.0, "a", speech_s=5.0) for _ in range(9)]
-    middle, longest = by_duration(exhibits, VERDICT)
-    assert middle == {
-        "speech_s": "2-4", "bonafide_trials": 10, "spoof_trials": 10, "eer": pytest.approx(0.0), "false_alarms": 0.1,
-    }  # fmt: skip
-    assert longest["speech_s"] == "over 8"
-    assert (longest["bonafide_trials"], longest["spoof_trials"], longest["eer"]) == (10, 11, 1.0)
-
-
-def test_a_source_names_its_data_set_where_that_is_another() -> None:
-    assert source_of(exhibit(0.0)) == "made/here"
-    assert source_of(exhibit(0.0, corpus="made/here")) == "made/here"
-    assert source_of(exhibit(0.0, corpus="LibriSpeech")) == "made/here (LibriSpeech)"
-
-
 def test_passages_in_long_recordings_are_counted() -> None:
     quiet = exhibit(-1.0, condition=LONG, windows=[-2.0] * 10)
     one = exhibit(0.0, condition=LONG, windows=[-2.0, 2.0, 2.0, -2.0, 2.0, -2.0])  # a run of two, and a single window
@@ -150,8 +119,10 @@ def some(split: Any = "dev") -> list[Exhibit]:
     ]
 
 
-def figures(exhibits: list[Exhibit], conditions: tuple[str, ...] = ()) -> dict[str, Any]:
-    return detector_figures(exhibits, neutral_calibration(), decision(), conditions)
+def figures(
+    exhibits: list[Exhibit], conditions: tuple[str, ...] = (), folds: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    return detector_figures(exhibits, neutral_calibration(), decision(), conditions, folds)
 
 
 def test_only_splits_that_hold_both_classes_have_figures() -> None:
@@ -177,6 +148,31 @@ def test_what_the_figures_of_a_split_hold() -> None:
     assert [row["system"] for row in dev["systems"]] == ["a"]
     assert dev["long_human"]["runs"] == 1
     assert dev["by_duration"] == []
+    assert dev["folds"] == []
+    assert dev["lossless"] == {"window": dev["window"], "exhibit": dev["exhibit"]}
+    assert [(row["language"], row["human"]["trials"], row["synthetic"]["trials"]) for row in dev["languages"]] == [
+        ("-", 3, 3)
+    ]
+    assert dev["human_groups"] == []
+    assert list(dev["calibration_plot"]) == ["window", "exhibit"]
+
+
+FOLDS = (
+    {"name": "one", "repos": ["made/here"], "families": ["a"], "also_without": ["copy:world"]},
+    {"name": "two", "repos": ["made/there"], "families": [], "also_without": []},
+)
+
+
+def test_folds_have_rows_on_dev_and_their_description_beside_the_splits() -> None:
+    left_out = [replace(one, fold="one") for one in some()]
+    found = figures([*left_out, *some("test")], folds=FOLDS)
+    assert [row["name"] for row in found["dev"]["folds"]] == ["one", "two"]
+    assert found["dev"]["folds"][0]["exhibit"] == found["dev"]["exhibit"]
+    assert found["test"]["folds"] == []
+    assert found["folds"] == list(FOLDS)
+    carried = validation_figures(found)
+    assert [one.dataset.split()[0] for one in carried] == ["left", "left", "test", "test"]
+    assert "folds" not in figures(some("test"), folds=FOLDS)
 
 
 def test_a_condition_that_leaves_one_class_without_a_score_has_no_error_rates() -> None:
