@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 
 from spoofcheck.evaluation.tracing import tracing_figures
+from spoofcheck.nets.config import GateConfig
+from spoofcheck.schema import ValidityLimits
 from spoofcheck.training.exhibits import LONG, Exhibit
 from spoofcheck.training.figures import detector_figures, rounded
 from spoofcheck.training.finish import card_of
+from spoofcheck.training.gate import gate_figures
 from tests.support.exhibits import decision, exhibit, neutral_calibration
 from tests.support.models import tiny_config, tiny_tracer_config
 from tests.support.recipes import detector_recipe, tracer_recipe
@@ -174,6 +177,45 @@ def test_a_card_of_folds_tells_what_the_common_front_end_met() -> None:
     told = whole.model_copy(update={"recipe": whole.recipe | {"before": before}})
     config = tiny_config().model_copy(update={"decision": decision()})
     assert "tuned beforehand on the training data of `stem-run`" in " ".join(card_of(config, told, 1).split())
+
+
+def with_gate() -> dict[str, Any]:
+    """The figures with those of a gate: every fifth recording lies far out, half of these beyond all that was met."""
+    scored = [
+        replace(one, distance=3.0 if number % 5 == 0 else 1.0, window_distances=(1.0,) * len(one.windows))
+        for split, shift in (("dev", 0.0), ("test", 0.3))
+        for number, one in enumerate(exhibits(split, shift))
+    ]
+    limits = ValidityLimits(shrink_from=1.5, refuse_from=2.5, share_shrunk=0.05, share_refused=0.004)
+    gate = GateConfig(components=2, features=8, data="dev split: as is", window=limits, exhibit=limits)
+    return measured("dev", "test") | {"gate": rounded(gate_figures(scored, gate, neutral_calibration(), decision()))}
+
+
+def test_a_card_shows_what_the_gate_refuses_and_gains() -> None:
+    figures = with_gate()
+    gate = figures["gate"]
+    card = detector_card(figures)
+    lines = rows(card)
+    assert {x["split"] for x in gate["trade_off"]} == {"dev", "test"}
+    for x in gate["trade_off"]:
+        limit = "never" if x["refuse_from"] is None else f"{x['refuse_from']:.2f}"
+        told = [pct(x[key]) for key in ("bonafide_refused", "spoof_refused", "eer", "false_alarms", "misses")]
+        assert f"| {x['split']} | {f'**{limit}**' if x['chosen'] else limit} | {' | '.join(told)} |" in lines
+    assert [x["bonafide_refused"] for x in gate["trade_off"] if x["chosen"]] == [0.2, 0.2]
+    for x in gate["conditions"]:
+        assert (
+            f"| {x['split']} | {x['condition']} | {x['bonafide_trials']} / {x['spoof_trials']} "
+            f"| {pct(x['bonafide_refused'])} / {pct(x['spoof_refused'])} "
+            f"| {pct(x['bonafide_beyond_shrink'])} / {pct(x['spoof_beyond_shrink'])} | {pct(x['eer'])} |"
+        ) in lines
+    for x in gate["given"]:
+        assert (
+            f"| {x['split']} | {x['trials']} | {pct(x['eer_raw'])} / {pct(x['eer_given'])} "
+            f"| {x['act_dcf_raw']:.3f} / {x['act_dcf_given']:.3f} | {x['cllr_raw']:.3f} / {x['cllr_given']:.3f} |"
+        ) in lines
+    assert "from distance 1.50 on (5.0 % of" in card
+    assert "Validity gate" not in detector_card(measured("dev"))
+    assert not re.search(r"None|nan|Undefined|\{\{|\}\}", card)
 
 
 def test_limits_and_uses_to_avoid_stand_right_beneath_the_summary() -> None:
