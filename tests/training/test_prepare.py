@@ -121,7 +121,14 @@ def test_caps_take_speakers_in_turn() -> None:
 
 @pytest.mark.parametrize(
     ("name", "codec", "lossy"),
-    [("a.wav", "-", 0), ("a.mp3", "-", 1), ("a.wav", "MP3/128k", 1), ("a.flac", "flac", 0), ("a.OGG", "-", 1)],
+    [
+        ("a.wav", "-", 0),
+        ("a.mp3", "-", 1),
+        ("a.wav", "MP3/128k", 1),
+        ("a.flac", "flac", 0),
+        ("a.OGG", "-", 1),
+        ("a.flac", "g722", 1),
+    ],
 )
 def test_lossy_sources_are_known_by_codec_or_name(name: str, codec: str, lossy: int) -> None:
     assert is_lossy(replace(clip(name), codec=codec)) == lossy
