@@ -50,7 +50,7 @@ def read_sources(path: Path = TABLE) -> list[Source]:
 
 
 def labelled(clip: Clip, sources: Iterable[Source], known: Clip | None) -> Clip | None:
-    """The clip with what its folder says; None where no row holds it. `known`: its row in a classic folder's own list."""
+    """The clip with what its folder says; None where no row holds it. `known`: its row in a classic folder's list."""
     source = next((source for source in sources if source.holds(clip.name)), None)
     if source is None:
         return None

@@ -32,7 +32,7 @@ TABLES = (Path(__file__).parents[1] / "texts.tsv", Path(__file__).with_name("sen
 FEWEST_WORDS, MOST_WORDS = 4, 20
 
 _END = re.compile(r"(?<=[.!?])[\"')]*\s+(?=[\"'(]?[^\W\d_])")
-_SENTENCE = re.compile(r"[^\W\d_](?:[^\W\d_]|[ ,;:'’-])*[.!?]")
+_SENTENCE = re.compile(r"[^\W\d_](?:[^\W\d_]|[ ,;:'\u2019-])*[.!?]")
 
 
 def sentences(entry: str) -> Iterator[str]:
