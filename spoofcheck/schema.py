@@ -69,6 +69,9 @@ class WindowResult(_Model):
     raw_score: float | None = Field(description="spoof logit minus bona fide logit; null when not scored")
     spoof_llr: float | None = Field(description="natural-log LR, positive supports synthetic; null when not scored")
     not_scored: str | None = Field(default=None, description="why the window has no score, e.g. 'no-speech'")
+    validity_distance: float | None = Field(
+        default=None, description="of its features to the calibration data; null without a validity gate or score"
+    )
 
 
 class Span(_Model):
@@ -145,6 +148,9 @@ class Finding(_Model):
     trace: TraceInfo | None = Field(default=None, description="the open-set decision; null when not traced")
     media: MediaInfo | None = Field(default=None, description="identity of the file; null for skipped inputs")
     quality: QualityInfo | None = Field(default=None, description="condition of the channel; null for skipped inputs")
+    validity_distance: float | None = Field(
+        default=None, description="median over the scored windows; null without a validity gate or score"
+    )
 
     @model_validator(mode="after")
     def _a_trace_names_sources(self) -> Self:
@@ -185,6 +191,29 @@ class CalibrationInfo(_Model):
     llr_bound: float = Field(description="no LLR beyond plus or minus this is reported")
 
 
+class ValidityLimits(_Model):
+    """What a distance to the calibration data does to an LLR: it shrinks linearly from the one limit to the other."""
+
+    shrink_from: float = Field(gt=0, description="full weight up to here")
+    refuse_from: float = Field(gt=0, description="no weight, and no verdict, from here on")
+    share_shrunk: float = Field(ge=0, le=1, description="share of the calibration data beyond the first limit")
+    share_refused: float = Field(ge=0, le=1, description="share of the calibration data beyond the second limit")
+
+    @model_validator(mode="after")
+    def _shrinks_before_it_refuses(self) -> Self:
+        if self.refuse_from <= self.shrink_from:
+            raise ValueError(f"refuse_from {self.refuse_from:g} must be above shrink_from {self.shrink_from:g}")
+        return self
+
+
+class ValidityInfo(_Model):
+    """The validity gate: distances are 1 in root mean square over the calibration data."""
+
+    data: str = Field(description="what distances are measured to, and the limits were chosen on")
+    window: ValidityLimits = Field(description="of a window")
+    exhibit: ValidityLimits = Field(description="of an exhibit: the median over its scored windows")
+
+
 class ModelInfo(_Model):
     """Which model scored, and what it was made of."""
 
@@ -198,6 +227,7 @@ class ModelInfo(_Model):
     calibration: CalibrationInfo = Field(description="from raw score to LLR")
     limitations: tuple[str, ...] = Field(description="what the model must not be relied on for")
     validation: tuple[ValidationFigure, ...] = Field(default=(), description="measured error figures")
+    validity: ValidityInfo | None = Field(default=None, description="limits of the validity gate; null without one")
 
 
 class ValidationFigure(_Model):

@@ -128,6 +128,7 @@ class WindowScore:
         raw_score: spoof logit minus bona fide logit; None when the window was not scored.
         spoof_llr: calibrated natural-log likelihood ratio, positive supports synthetic; None likewise.
         not_scored: why not (`"no-speech"`), else None.
+        validity_distance: of its features to the calibration data; None without a gate or score.
     """
 
     start_sample: int
@@ -136,3 +137,4 @@ class WindowScore:
     raw_score: float | None
     spoof_llr: float | None
     not_scored: str | None
+    validity_distance: float | None = None

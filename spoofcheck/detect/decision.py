@@ -9,7 +9,9 @@ The rule, in the order in which it is applied:
 5. Pooled LLR at or above the spoof threshold: `spoof`; at or below the bona fide threshold: `bonafide`.
 6. In between: `inconclusive` (`undecided`).
 
-Scores and LLRs are kept whatever the verdict, so that a reader can see what the rule overrode.
+Scores and LLRs are kept whatever the verdict, so that a reader can see what the rule overrode. With a validity gate the
+distance to the calibration data is one of the conditions of step 2; short of its limit, it shrinks the LLRs that the
+later steps compare.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from spoofcheck.detect.calibration import to_llr
-from spoofcheck.nets.config import CalibrationConfig, DecisionConfig, ValidatedConfig
-from spoofcheck.schema import Reason, Span, Verdict
+from spoofcheck.detect.validity import exhibit_distance, shrunk_llr, validity_weight
+from spoofcheck.nets.config import CalibrationConfig, DecisionConfig, GateConfig, ValidatedConfig
+from spoofcheck.schema import Reason, Span, ValidityLimits, Verdict
 from spoofcheck.types import AudioFile, Quality, WindowScore, samples_to_seconds
 
 
@@ -32,6 +35,7 @@ class Decision:
     spoof_llr: float | None
     reasons: tuple[Reason, ...]
     spans: tuple[Span, ...]
+    validity_distance: float | None = None
 
 
 def with_threshold(rule: DecisionConfig, spoof_threshold_llr: float | None) -> DecisionConfig:
@@ -53,6 +57,7 @@ def decide(
     calibration: CalibrationConfig,
     rule: DecisionConfig,
     validated: ValidatedConfig,
+    gate: GateConfig | None = None,
 ) -> Decision:
     """Judge one channel of one recording by the rule at the top of this module."""
     scores = [w.raw_score for w in windows if w.raw_score is not None]
@@ -61,15 +66,23 @@ def decide(
         return Decision(Verdict.INCONCLUSIVE, None, None, (reason,), ())
 
     raw_score = sum(scores) / len(scores)
-    spoof_llr = to_llr(raw_score, calibration.exhibit, calibration.llr_bound)
+    limits = None if gate is None else gate.exhibit
+    distance = exhibit_distance(w.validity_distance for w in windows)
+    spoof_llr = shrunk_llr(to_llr(raw_score, calibration.exhibit, calibration.llr_bound), distance, limits)
     runs = list(flagged_runs(windows, rule))
     spans = tuple(_span(run) for run in runs)
-    verdict, why = _verdict(windows, runs, spoof_llr, calibration, rule)
-    decision = Decision(verdict, raw_score, spoof_llr, (why,), spans)
+    verdict, why = _verdict(windows, runs, spoof_llr, calibration, rule, limits)
+    # An LLR without weight is 0 whatever was measured: comparing it with the thresholds explains nothing.
+    own = () if validity_weight(distance, limits) == 0 else (why, *_shrunk(distance, limits))
+    decision = Decision(verdict, raw_score, spoof_llr, own, spans, distance)
 
-    overruling = [*_outside_validated(file, quality, validated), *_too_little_speech(quality, rule)]
+    overruling = [
+        *_outside_validated(file, quality, validated),
+        *_too_far(distance, limits),
+        *_too_little_speech(quality, rule),
+    ]
     if overruling:
-        return replace(decision, verdict=Verdict.INCONCLUSIVE, reasons=(*overruling, why))
+        return replace(decision, verdict=Verdict.INCONCLUSIVE, reasons=(*overruling, *own))
     return decision
 
 
@@ -96,11 +109,17 @@ def _verdict(
     spoof_llr: float,
     calibration: CalibrationConfig,
     rule: DecisionConfig,
+    limits: ValidityLimits | None,
 ) -> tuple[Verdict, Reason]:
     flagged = {id(w) for run in runs for w in run}
-    rest = [w.raw_score for w in windows if w.raw_score is not None and id(w) not in flagged]
+    rest = [w for w in windows if w.raw_score is not None and id(w) not in flagged]
     if runs and rest:
-        rest_llr = to_llr(sum(rest) / len(rest), calibration.exhibit, calibration.llr_bound)
+        rest_raw = sum(w.raw_score for w in rest if w.raw_score is not None) / len(rest)
+        rest_llr = shrunk_llr(
+            to_llr(rest_raw, calibration.exhibit, calibration.llr_bound),
+            exhibit_distance(w.validity_distance for w in rest),
+            limits,
+        )
         if rest_llr <= rule.bonafide_threshold_llr:
             return Verdict.PARTIAL, Reason(
                 code="spoofed-passage",
@@ -148,6 +167,26 @@ def _outside_validated(file: AudioFile, quality: Quality, validated: ValidatedCo
         yield outside(
             f"{quality.clipping_share:.1%} of the samples are clipped; the model was validated up to "
             f"{validated.max_clipping_share:.1%}."
+        )
+
+
+def _too_far(distance: float | None, limits: ValidityLimits | None) -> Iterator[Reason]:
+    if distance is not None and limits is not None and validity_weight(distance, limits) == 0:
+        yield Reason(
+            code="outside-validated-conditions",
+            message=f"Its features lie {distance:.2f} from the calibration data (1 is usual there); from "
+            f"{limits.refuse_from:.2f} on the model supports no conclusion.",
+        )
+
+
+def _shrunk(distance: float | None, limits: ValidityLimits | None) -> Iterator[Reason]:
+    weight = validity_weight(distance, limits)
+    if distance is not None and limits is not None and weight < 1:
+        yield Reason(
+            code="llr-shrunk",
+            message=f"The pooled LLR is shrunk to {weight:.0%} of its size: the exhibit's features lie {distance:.2f} "
+            f"from the calibration data (full weight up to {limits.shrink_from:.2f}, none from "
+            f"{limits.refuse_from:.2f} on).",
         )
 
 

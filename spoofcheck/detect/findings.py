@@ -60,6 +60,7 @@ def recording_finding(
             peak_dbfs=quality.peak_dbfs,
             rms_dbfs=quality.rms_dbfs,
         ),
+        validity_distance=decision.validity_distance,
     )
 
 
@@ -71,6 +72,7 @@ def _window_result(window: WindowScore) -> WindowResult:
         raw_score=window.raw_score,
         spoof_llr=window.spoof_llr,
         not_scored=window.not_scored,
+        validity_distance=window.validity_distance,
     )
 
 

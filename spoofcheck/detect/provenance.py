@@ -17,6 +17,7 @@ from spoofcheck.schema import (
     RunInfo,
     ScanDocument,
     TracerInfo,
+    ValidityInfo,
 )
 from spoofcheck.types import SAMPLE_RATE_HZ
 
@@ -56,7 +57,7 @@ def build_document(
 def model_info(bundle: Bundle) -> ModelInfo:
     """The model's identity and figures as the document states them."""
     config = bundle.config
-    calibration = config.calibration
+    calibration, gate = config.calibration, config.gate
     return ModelInfo(
         name=config.name,
         version=config.version,
@@ -74,6 +75,7 @@ def model_info(bundle: Bundle) -> ModelInfo:
         ),
         limitations=config.limitations,
         validation=config.validation,
+        validity=None if gate is None else ValidityInfo(data=gate.data, window=gate.window, exhibit=gate.exhibit),
     )
 
 

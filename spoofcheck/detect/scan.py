@@ -25,8 +25,9 @@ from spoofcheck.detect.decision import decide, with_threshold
 from spoofcheck.detect.findings import recording_finding, skipped_finding
 from spoofcheck.detect.progress import NoProgress, Progress
 from spoofcheck.detect.readers import Readers
-from spoofcheck.detect.scorer import DeviceName, WindowScorer
+from spoofcheck.detect.scorer import DeviceName, HeardWindow, WindowScorer
 from spoofcheck.detect.tracing import Trace, TracerScorer, trace_recording, windows_to_trace
+from spoofcheck.detect.validity import shrunk_llr
 from spoofcheck.errors import InputError, UsageError
 from spoofcheck.nets.bundle import Bundle, load_bundle, load_tracer
 from spoofcheck.nets.index import find_model
@@ -84,6 +85,7 @@ class Scanner:
         config = self.bundle.config
         self.hop_samples = hop_samples(self.options, config.window_samples)
         self.rule = with_threshold(config.decision, self.options.threshold_llr)
+        self._limits = None if config.gate is None else config.gate.window
         self.scorer = WindowScorer(self.bundle, self.options.device, self.options.batch_windows)
         self.tracer = self._load_tracer()
 
@@ -157,7 +159,9 @@ class Scanner:
         judged = []
         for channel in summary.channels:
             windows = [self._calibrated(window) for window in file.windows[channel.channel]]
-            decision = decide(windows, summary.file, channel.quality, config.calibration, self.rule, config.validated)
+            decision = decide(
+                windows, summary.file, channel.quality, config.calibration, self.rule, config.validated, config.gate
+            )
             judged.append((channel, windows, decision))
         wanted = {
             channel.channel: windows_to_trace(windows, self.rule.window_threshold_llr)
@@ -191,16 +195,21 @@ class Scanner:
             min_window_speech_s=0.0,
         )
 
-    def _calibrated(self, window: _HeardWindow) -> WindowScore:
+    def _calibrated(self, window: _OpenWindow) -> WindowScore:
         calibration = self.bundle.config.calibration
-        raw_score = window.raw_score
+        raw_score = None if window.heard is None else window.heard.raw_score
+        distance = None if window.heard is None else window.heard.validity_distance
+        spoof_llr = None
+        if raw_score is not None:
+            spoof_llr = shrunk_llr(to_llr(raw_score, calibration.window, calibration.llr_bound), distance, self._limits)
         return WindowScore(
             start_sample=window.start_sample,
             end_sample=window.end_sample,
             speech_s=window.speech_s,
             raw_score=raw_score,
-            spoof_llr=None if raw_score is None else to_llr(raw_score, calibration.window, calibration.llr_bound),
+            spoof_llr=spoof_llr,
             not_scored="no-speech" if raw_score is None else None,
+            validity_distance=distance,
         )
 
 
@@ -256,19 +265,19 @@ def _default_workers() -> int:
 
 
 @dataclass(slots=True)
-class _HeardWindow:
+class _OpenWindow:
     """A window whose samples went to the network; the score comes later."""
 
     start_sample: int
     end_sample: int
     speech_s: float | None
-    raw_score: float | None = None
+    heard: HeardWindow | None = None
 
 
 @dataclass(slots=True)
 class _FileInProgress:
     entry: Path | Skipped
-    windows: dict[int | None, list[_HeardWindow]] = field(default_factory=lambda: defaultdict(list))
+    windows: dict[int | None, list[_OpenWindow]] = field(default_factory=lambda: defaultdict(list))
     outcome: RecordingSummary | Skipped | None = None
     unscored: int = 0
 
@@ -277,15 +286,19 @@ class _FileInProgress:
         return self.entry.path if isinstance(self.entry, Skipped) else self.entry
 
     def add(self, window: Window, batch: _Batch) -> None:
-        heard = _HeardWindow(window.start_sample, window.end_sample, window.speech_s)
+        heard = _OpenWindow(window.start_sample, window.end_sample, window.speech_s)
         self.windows[window.channel].append(heard)
         if window.samples is not None:
             self.unscored += 1
             batch.add(self, heard, window.samples)
 
     def has_finite_scores(self) -> bool:
-        scores = (window.raw_score for heard in self.windows.values() for window in heard)
-        return all(score is None or math.isfinite(score) for score in scores)
+        every = (window.heard for windows in self.windows.values() for window in windows)
+        return all(
+            math.isfinite(heard.raw_score) and math.isfinite(heard.validity_distance or 0.0)
+            for heard in every
+            if heard is not None
+        )
 
     def is_complete(self) -> bool:
         return self.outcome is not None and self.unscored == 0
@@ -296,17 +309,17 @@ class _Batch:
 
     def __init__(self, scorer: WindowScorer) -> None:
         self._scorer = scorer
-        self._waiting: list[tuple[_FileInProgress, _HeardWindow, NDArray[np.float32]]] = []
+        self._waiting: list[tuple[_FileInProgress, _OpenWindow, NDArray[np.float32]]] = []
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, file: _FileInProgress, window: _HeardWindow, samples: NDArray[np.float32]) -> None:
+    def add(self, file: _FileInProgress, window: _OpenWindow, samples: NDArray[np.float32]) -> None:
         self._waiting.append((file, window, samples))
 
     def score(self) -> None:
         scores = self._scorer.score([samples for _, _, samples in self._waiting])
-        for (file, window, _), raw_score in zip(self._waiting, scores, strict=True):
-            window.raw_score = raw_score
+        for (file, window, _), heard in zip(self._waiting, scores, strict=True):
+            window.heard = heard
             file.unscored -= 1
         self._waiting.clear()

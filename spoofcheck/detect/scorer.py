@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
@@ -70,7 +71,20 @@ class BatchedNetwork(ABC, Generic[Row]):
         return torch.autocast(self.device.type, dtype=self.dtype)
 
 
-class WindowScorer(BatchedNetwork[float]):
+@dataclass(frozen=True, slots=True)
+class HeardWindow:
+    """What a detector says of a window.
+
+    Attributes:
+        raw_score: spoof logit minus bona fide logit.
+        validity_distance: of its features to the calibration data; None without a gate.
+    """
+
+    raw_score: float
+    validity_distance: float | None
+
+
+class WindowScorer(BatchedNetwork[HeardWindow]):
     """Scores windows with a loaded detector; arguments and errors as for `BatchedNetwork`."""
 
     def __init__(self, bundle: Bundle, device: DeviceName = "auto", batch_windows: int | None = None) -> None:
@@ -78,16 +92,19 @@ class WindowScorer(BatchedNetwork[float]):
         self._network = bundle.network
         self._label_index = {label: i for i, label in enumerate(bundle.config.label_order)}
 
-    def score(self, windows: Sequence[NDArray[np.float32]]) -> list[float]:
-        """Raw scores (spoof logit minus bona fide logit) of windows, each float32 `[window_samples]`."""
+    def score(self, windows: Sequence[NDArray[np.float32]]) -> list[HeardWindow]:
+        """Raw scores and distances of windows, each float32 `[window_samples]`."""
         return self.rows(windows)
 
     @torch.inference_mode()
-    def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[float]:
+    def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[HeardWindow]:
         with self._precision():
-            logits = self._network(self._on_device(windows)).double().cpu()
+            on_device, measured = self._network.logits_and_distance(self._on_device(windows))
+        logits = on_device.double().cpu()
         spoof, bonafide = self._label_index["spoof"], self._label_index["bonafide"]
-        return [float(score) for score in logits[:, spoof] - logits[:, bonafide]]
+        scores: list[float] = (logits[:, spoof] - logits[:, bonafide]).tolist()
+        distances: list[float | None] = [None] * len(scores) if measured is None else measured.tolist()
+        return [HeardWindow(score, distance) for score, distance in zip(scores, distances, strict=True)]
 
 
 def _pick_device(name: DeviceName) -> torch.device:

@@ -19,6 +19,7 @@ from typing import Literal
 from spoofcheck.detect.calibration import to_llr
 from spoofcheck.detect.scan import Scanner, ScanOptions
 from spoofcheck.detect.scorer import DeviceName
+from spoofcheck.detect.validity import exhibit_distance, shrunk_llr
 from spoofcheck.evaluation.clips import Clip
 from spoofcheck.evaluation.firstwindows import first_windows
 from spoofcheck.evaluation.scorefiles import ScoredTrial, keys_of, scored, trial_names
@@ -127,26 +128,30 @@ class ClipScorer:
         scores = [w.raw_score for exhibit in exhibits for w in exhibit.windows if w.raw_score is not None]
         if not scores:
             return exhibits[0].reasons[0].code
-        calibration = self.bundle.config.calibration
+        calibration, gate = self.bundle.config.calibration, self.bundle.config.gate
         raw_score = sum(scores) / len(scores)
-        return raw_score, to_llr(raw_score, calibration.exhibit, calibration.llr_bound)
+        distance = exhibit_distance(w.validity_distance for exhibit in exhibits for w in exhibit.windows)
+        spoof_llr = to_llr(raw_score, calibration.exhibit, calibration.llr_bound)
+        return raw_score, shrunk_llr(spoof_llr, distance, None if gate is None else gate.exhibit)
 
     def _first_windows(self, paths: Sequence[Path]) -> Generator[tuple[float, float] | str]:
-        calibration = self.bundle.config.calibration
+        calibration, gate = self.bundle.config.calibration, self.bundle.config.gate
+        limits = None if gate is None else gate.window
         scorer = self._scanner.scorer
         at_once = max(scorer.batch_windows, self._workers)
         with closing(first_windows(paths, self.bundle.config.window_samples, self._workers, at_once)) as lists:
             for heard in lists:
-                raw_scores = iter(scorer.score([samples for samples in heard if not isinstance(samples, str)]))
+                scored_windows = iter(scorer.score([samples for samples in heard if not isinstance(samples, str)]))
                 for samples in heard:
                     if isinstance(samples, str):
                         yield samples
                         continue
-                    raw_score = next(raw_scores)
-                    if not math.isfinite(raw_score):
+                    window = next(scored_windows)
+                    if not math.isfinite(window.raw_score) or not math.isfinite(window.validity_distance or 0.0):
                         yield "score-not-finite"
                         continue
-                    yield raw_score, to_llr(raw_score, calibration.window, calibration.llr_bound)
+                    spoof_llr = to_llr(window.raw_score, calibration.window, calibration.llr_bound)
+                    yield window.raw_score, shrunk_llr(spoof_llr, window.validity_distance, limits)
 
 
 def score_clips(

@@ -27,6 +27,7 @@ from spoofcheck.nets.config import (
     read_model_file,
 )
 from spoofcheck.nets.detector import Detector, build_detector
+from spoofcheck.nets.gate import Gate
 from spoofcheck.nets.index import CARD_FILE, WEIGHTS_FILE, shipped_entry
 from spoofcheck.nets.tracer import Tracer, build_tracer
 from spoofcheck.nets.trees import BoostedTrees
@@ -82,7 +83,7 @@ def load_bundle(directory: Path, *, expected_sha256: str | None = None) -> Bundl
     """
     files = _read_files(directory, expected_sha256)
     config = parse_config(files.config, directory / CONFIG_FILE)
-    network = _built(lambda: build_detector(config.front_end, config.back_end), directory / CONFIG_FILE)
+    network = _built(lambda: build_detector(config.front_end, config.back_end, config.gate), directory / CONFIG_FILE)
     _load_weights(network, files.weights, directory / WEIGHTS_FILE)
     return Bundle(config, network, files.weights_sha256, files.config_sha256, directory)
 
@@ -116,7 +117,7 @@ def save_bundle(directory: Path, config: AnyModelConfig, network: nn.Module, car
         state = {name: _storable(value) for name, value in network.state_dict().items()}
     fresh = _built(lambda: _build(config), directory / CONFIG_FILE)
     _check_state(fresh, state, directory / WEIGHTS_FILE)
-    _check_trees(network, directory / WEIGHTS_FILE)
+    _check_parts(network, directory / WEIGHTS_FILE)
     contents = {
         WEIGHTS_FILE: save(state),
         CONFIG_FILE: config_json(config).encode(),
@@ -159,7 +160,7 @@ def _check_hash(path: Path, actual: str, expected: str | None) -> None:
 def _build(config: AnyModelConfig) -> nn.Module:
     if isinstance(config, TracerConfig):
         return build_tracer(config.front_end, config.head, len(config.classes))
-    return build_detector(config.front_end, config.back_end)
+    return build_detector(config.front_end, config.back_end, config.gate)
 
 
 def _built(build: Callable[[], _Network], source: Path) -> _Network:
@@ -177,13 +178,13 @@ def _load_weights(network: nn.Module, data: bytes, source: Path) -> None:
         raise ModelError(f"{source}: not a safetensors file ({error})") from error
     _check_state(network, state, source)
     network.load_state_dict(state, strict=True)
-    _check_trees(network, source)
+    _check_parts(network, source)
     network.eval().requires_grad_(False)
 
 
-def _check_trees(network: nn.Module, source: Path) -> None:
+def _check_parts(network: nn.Module, source: Path) -> None:
     for module in network.modules():
-        if isinstance(module, BoostedTrees):
+        if isinstance(module, BoostedTrees | Gate):
             try:
                 module.check()
             except ValueError as error:

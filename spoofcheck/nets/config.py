@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from spoofcheck.errors import ModelError
-from spoofcheck.schema import TracingFigure, ValidationFigure
+from spoofcheck.schema import TracingFigure, ValidationFigure, ValidityLimits
 
 CONFIG_FILE = "config.json"
 
@@ -252,6 +252,16 @@ class ValidatedConfig(_Config):
     max_clipping_share: float = Field(ge=0, le=1)
 
 
+class GateConfig(_Config):
+    """Arguments of `spoofcheck.nets.gate.Gate`, and the distances at which an LLR shrinks and is refused."""
+
+    components: PositiveInt
+    features: PositiveInt = Field(description="twice the front-end's channels")
+    data: str = Field(description="what distances are measured to, and the limits were chosen on")
+    window: ValidityLimits
+    exhibit: ValidityLimits
+
+
 class _AnyModel(_Config):
     """What detectors and tracers share."""
 
@@ -280,6 +290,7 @@ class ModelConfig(_AnyModel):
     calibration: CalibrationConfig
     decision: DecisionConfig
     validated: ValidatedConfig
+    gate: GateConfig | None = None
     validation: tuple[ValidationFigure, ...] = ()
 
     @property

@@ -12,31 +12,44 @@ from spoofcheck.nets.config import (
     AnyBackEndConfig,
     AnyFrontEndConfig,
     BoostedTreesConfig,
+    GateConfig,
     MelCnnConfig,
     Nes2NetLaConfig,
     VoiceStatisticsConfig,
 )
 from spoofcheck.nets.frontends import build_front_end
+from spoofcheck.nets.gate import Gate
 from spoofcheck.nets.melcnn import MelCnn
 from spoofcheck.nets.nes2net import Nes2Net
 from spoofcheck.nets.trees import BoostedTrees
 
 
 class Detector(nn.Module):
-    """Shape: float32 waveform `[B, N]` at 16 kHz -> logits `[B, 2]`, in the order (spoof, bonafide)."""
+    """Shape: float32 waveform `[B, N]` at 16 kHz -> logits `[B, 2]`, in the order (spoof, bonafide).
 
-    def __init__(self, front_end: nn.Module, back_end: nn.Module) -> None:
+    A `gate`, where there is one, measures how far the same features lie from the calibration data.
+    """
+
+    def __init__(self, front_end: nn.Module, back_end: nn.Module, gate: Gate | None = None) -> None:
         super().__init__()
         self.front_end = front_end
         self.back_end = back_end
+        self.gate = gate
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Shape: `[B, N]` -> `[B, 2]`."""
         return cast(Tensor, self.back_end(self.front_end(waveform)))
 
+    def logits_and_distance(self, waveform: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Shape: `[B, N]` -> logits `[B, 2]` and, with a gate, float64 distances `[B]`; features are computed once."""
+        features = self.front_end(waveform)
+        return self.back_end(features), None if self.gate is None else self.gate(features)
 
-def build_detector(front_end: AnyFrontEndConfig, back_end: AnyBackEndConfig) -> Detector:
-    """The detector two configurations describe, with fresh weights, in training mode.
+
+def build_detector(
+    front_end: AnyFrontEndConfig, back_end: AnyBackEndConfig, gate: GateConfig | None = None
+) -> Detector:
+    """The detector its configurations describe, with fresh weights, in training mode.
 
     Raises:
         ValueError: when the arguments contradict each other, the channel counts differ, or boosted trees are to judge
@@ -49,7 +62,11 @@ def build_detector(front_end: AnyFrontEndConfig, back_end: AnyBackEndConfig) -> 
         raise ValueError(
             f"the front-end gives {features.out_channels} channels, the back-end takes {back_end.channels}"
         )
-    return Detector(features, build_back_end(back_end))
+    if gate is None:
+        return Detector(features, build_back_end(back_end))
+    if gate.features != 2 * back_end.channels:
+        raise ValueError(f"the gate takes {gate.features} features, {back_end.channels} channels give twice as many")
+    return Detector(features, build_back_end(back_end), Gate(gate.components, gate.features))
 
 
 def build_back_end(config: AnyBackEndConfig) -> nn.Module:

@@ -63,6 +63,7 @@ COLUMNS: dict[str, Callable[[ScanDocument, Finding], Cell]] = {
     "clipping_share": lambda _, f: f.quality.clipping_share if f.quality else None,
     "silence_share": lambda _, f: f.quality.silence_share if f.quality else None,
     "bandwidth_hz": lambda _, f: f.quality.bandwidth_hz if f.quality else None,
+    "validity_distance": lambda _, f: f.validity_distance,
     "trace": lambda _, f: outside(similar_to(f)),
     "trace_decision": lambda _, f: outside(f.trace.decision) if f.trace else "",
     "trace_windows": lambda _, f: f.trace.windows if f.trace else None,

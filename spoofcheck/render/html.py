@@ -221,17 +221,21 @@ def _rows(finding: Finding, document: ScanDocument) -> list[WindowRow]:
             speech=MISSING if window.speech_s is None else f"{window.speech_s:.1f}",
             raw_score=_llr(window.raw_score),
             llr=_llr(window.spoof_llr, bound),
-            note=_note(window, flagged=measures.is_flagged(window, document.options)),
+            note=_note(window, document),
             flagged=measures.is_flagged(window, document.options),
         )
         for number, window in enumerate(finding.windows, start=1)
     ]
 
 
-def _note(window: WindowResult, *, flagged: bool) -> str:
+def _note(window: WindowResult, document: ScanDocument) -> str:
     if window.not_scored is not None:
         return f"not scored: {wording.not_scored_words(window.not_scored)}"
-    return "at or above threshold" if flagged else ""
+    notes = ["at or above threshold"] if measures.is_flagged(window, document.options) else []
+    validity, distance = document.model.validity, window.validity_distance
+    if validity is not None and distance is not None and distance > validity.window.shrink_from:
+        notes.append(f"LLR shrunk: distance {distance:.2f}")
+    return "; ".join(notes)
 
 
 def _strip(finding: Finding, document: ScanDocument) -> list[Rect]:

@@ -40,6 +40,7 @@ from spoofcheck.training.cardplots import write_plot
 from spoofcheck.training.data import RunData
 from spoofcheck.training.exhibits import Recording, score_exhibits
 from spoofcheck.training.figures import detector_figures, rounded, validation_figures
+from spoofcheck.training.gate import fit_gates, gate_config, gate_figures, open_gate
 from spoofcheck.training.progress import Steps
 from spoofcheck.training.rates import Figures
 from spoofcheck.training.recipe import Recipe
@@ -66,12 +67,14 @@ class Hearing:
 
 
 def finish_detector(
-    recipe: Recipe, hearings: Sequence[Hearing], folds: Sequence[Mapping[str, object]], back_end: BackEndConfig, scratch: Path, device: DeviceName, workers: int, steps: Steps,
+    recipe: Recipe, hearings: Sequence[Hearing], folds: Sequence[Mapping[str, object]], back_end: BackEndConfig,
+    scratch: Path, device: DeviceName, workers: int, steps: Steps,
 ) -> Finished:  # fmt: skip
     """Score dev and test as a scan does; calibrate and set thresholds on dev; measure both.
 
     Args:
-        hearings: who scores what; all networks share one front-end, the last is the model.
+        hearings: who scores what; all networks share one front-end, the last is the model. Where the recipe asks for a
+            validity gate, each is given one: the last network keeps that of all dev recordings.
         folds: what the networks of folds did without, for the card.
 
     Raises:
@@ -92,8 +95,14 @@ def finish_detector(
         ),
         {},
     )  # fmt: skip
+    gates = None
+    if rule.gate_components is not None:
+        parts = [hearing.recordings for hearing in hearings]
+        gates = fit_gates(hearings[-1].network.front_end, parts, rule, recipe.model.window_samples, workers, steps)
+        uncalibrated = uncalibrated.model_copy(update={"gate": open_gate(gates.final)})
     exhibits = []
-    for hearing in hearings:
+    for number, hearing in enumerate(hearings):
+        hearing.network.gate = None if gates is None else gates.by_part[number]
         save_bundle(scratch, uncalibrated, hearing.network, "")
         try:
             scanner = Scanner(scratch, ScanOptions(channels="mix", device=device))
@@ -104,7 +113,13 @@ def finish_detector(
     calibration = calibrate(exhibits, rule)
     decision = thresholds(exhibits, calibration, rule)
     figures = detector_figures(exhibits, calibration, decision, rule.conditions, folds)
-    return Finished(_detector_config(recipe, back_end, calibration, decision, figures), figures)
+    config = _detector_config(recipe, back_end, calibration, decision, figures)
+    if gates is None:
+        return Finished(config, figures)
+    hearings[-1].network.gate = gates.final
+    gate = gate_config(gates.final, exhibits, rule)
+    figures["gate"] = rounded(gate_figures(exhibits, gate, calibration, decision))
+    return Finished(config.model_copy(update={"gate": gate}), figures)
 
 
 def finish_tracer(

@@ -17,7 +17,8 @@ import soundfile
 
 import spoofcheck
 from spoofcheck.cli import run
-from spoofcheck.schema import ScanDocument
+from spoofcheck.schema import ScanDocument, Verdict
+from tests.support.models import tiny_bundle, tiny_gate_config
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 16_000
@@ -51,6 +52,40 @@ def scan(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         return status, ScanDocument.model_validate_json(result.read_bytes()), capsys.readouterr().err
 
     return call
+
+
+def test_an_exhibit_outside_validated_conditions_says_so_in_every_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny_bundle(tmp_path / "strict", gate=tiny_gate_config(1e-9, 2e-9))
+    recording = write_noise(tmp_path / "a.wav", seconds=9)
+    outputs = {kind: tmp_path / f"result.{kind}" for kind in ("json", "jsonl", "csv")}
+    written = [part for kind, path in outputs.items() for part in (f"--{kind}", str(path))]
+    page = tmp_path / "result.html"
+    status = run(
+        ["scan", "--model", str(model), "--device", "cpu", "--no-vad", *written, "--report", str(page), str(recording)]
+    )
+    document = ScanDocument.model_validate_json(outputs["json"].read_bytes())
+    (finding,) = document.findings
+    assert status == 0
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert (finding.spoof_llr, finding.reasons[0].code) == (0.0, "outside-validated-conditions")
+    assert finding.raw_score is not None
+    distances = [window.validity_distance for window in finding.windows]
+    assert None not in distances
+    assert finding.validity_distance == pytest.approx(np.median(np.array(distances, np.float64)))
+    assert {window.spoof_llr for window in finding.windows} == {0.0}
+    assert document.model.validity is not None
+    assert "outside-validated-conditions" in capsys.readouterr().out
+    for kind in ("jsonl", "csv"):
+        text = outputs[kind].read_text()
+        assert "outside-validated-conditions" in text
+        assert str(finding.validity_distance) in text
+    html = page.read_text()
+    assert "from the calibration data" in finding.reasons[0].message
+    assert finding.reasons[0].message in html
+    assert f"<dt>Distance to the calibration data</dt><dd>{finding.validity_distance:.2f} " in html
+    assert "A small distance does not show that the model is right" in html
 
 
 @pytest.fixture

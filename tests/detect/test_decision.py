@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoofcheck.detect.decision import decide, flagged_runs, with_threshold
-from spoofcheck.nets.config import CalibrationConfig, DecisionConfig, LogisticMap, ValidatedConfig
-from spoofcheck.schema import Verdict
+from spoofcheck.detect.decision import Decision, decide, flagged_runs, with_threshold
+from spoofcheck.detect.validity import validity_weight
+from spoofcheck.nets.config import CalibrationConfig, DecisionConfig, GateConfig, LogisticMap, ValidatedConfig
+from spoofcheck.schema import ValidityLimits, Verdict
 from spoofcheck.types import AudioFile, Quality, WindowScore
 
 WINDOW = 64_000
@@ -31,6 +33,8 @@ RULE = DecisionConfig(
     min_exhibit_speech_s=2.0,
 )
 VALIDATED = ValidatedConfig(min_sample_rate_hz=8_000, min_bandwidth_hz=3_000.0, min_snr_db=5.0, max_clipping_share=0.01)
+LIMITS = ValidityLimits(shrink_from=2.0, refuse_from=4.0, share_shrunk=0.05, share_refused=0.005)
+GATE = GateConfig(components=4, features=8, data="none", window=LIMITS, exhibit=LIMITS)
 FILE = AudioFile(
     path=Path("a.wav"),
     size_bytes=1,
@@ -133,6 +137,70 @@ def test_bad_conditions_overrule_but_keep_the_score_and_its_reason(changes: dict
     assert [reason.code for reason in decision.reasons] == [code, "above-spoof-threshold"]
     assert decision.raw_score == 4.0
     assert decision.spoof_llr == 4.0
+
+
+def at_distance(distance: float, *scores: float) -> list[WindowScore]:
+    return [replace(window, validity_distance=distance) for window in windows(*scores)]
+
+
+def judge_gated(heard: list[WindowScore], **changes: float | None) -> Decision:
+    return decide(heard, FILE, quality(**changes), CALIBRATION, RULE, VALIDATED, GATE)
+
+
+def test_near_the_calibration_data_the_gate_changes_nothing() -> None:
+    heard = at_distance(2.0, 4.0, 4.0)
+    decision = judge_gated(heard)
+    assert decision.validity_distance == 2.0
+    assert decision == replace(judge(4.0, 4.0), validity_distance=2.0)
+
+
+def test_farther_out_the_llr_shrinks_and_the_report_says_so() -> None:
+    decision = judge_gated(at_distance(3.5, 4.0, 4.0))  # a quarter of the weight
+    assert (decision.raw_score, decision.spoof_llr) == (4.0, 1.0)
+    assert decision.verdict is Verdict.SPOOF
+    assert [reason.code for reason in decision.reasons] == ["above-spoof-threshold", "llr-shrunk"]
+    assert "25%" in decision.reasons[1].message
+    undecided = judge_gated(at_distance(3.6, 4.0, 4.0))
+    assert undecided.verdict is Verdict.INCONCLUSIVE
+    assert [reason.code for reason in undecided.reasons] == ["undecided", "llr-shrunk"]
+
+
+@pytest.mark.parametrize("score", [4.0, -4.0, 0.0])
+@pytest.mark.parametrize("distance", [4.0, 9.0, 1e9])
+def test_beyond_the_limit_there_is_no_verdict_and_no_weight(distance: float, score: float) -> None:
+    decision = judge_gated(at_distance(distance, score, score))
+    assert decision.verdict is Verdict.INCONCLUSIVE
+    assert [reason.code for reason in decision.reasons] == ["outside-validated-conditions"]
+    assert decision.raw_score == score
+    assert str(decision.spoof_llr) == "0.0"  # not -0.0
+    assert f"{distance:.2f}" in decision.reasons[0].message
+
+
+def test_the_gate_stands_beside_the_other_conditions() -> None:
+    decision = judge_gated(at_distance(9.0, 4.0), snr_db=1.0, speech_s=1.0)
+    assert [reason.code for reason in decision.reasons] == ["outside-validated-conditions"] * 2 + ["too-little-speech"]
+
+
+def test_the_distance_of_an_exhibit_is_the_median_of_its_scored_windows() -> None:
+    every = [*at_distance(1.0, 4.0, 4.0), *windows(None), *at_distance(99.0, 4.0)]
+    assert judge_gated(every).verdict is Verdict.SPOOF
+    assert judge_gated([*every, *at_distance(99.0, 4.0, 4.0)]).verdict is Verdict.INCONCLUSIVE
+    assert judge_gated(windows(None)).validity_distance is None
+
+
+def test_a_passage_needs_human_support_of_enough_weight_around_it() -> None:
+    passage = at_distance(1.0, 4.0, 4.0)
+    assert judge_gated([*at_distance(1.0, -3.0, -3.0), *passage]).verdict is Verdict.PARTIAL
+    assert judge_gated([*at_distance(3.8, -3.0, -3.0), *passage]).verdict is not Verdict.PARTIAL
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_weights_fall_with_the_distance(one: float, other: float) -> None:
+    near, far = sorted((one, other))
+    assert 1.0 >= validity_weight(near, GATE.exhibit) >= validity_weight(far, GATE.exhibit) >= 0.0
+    assert (validity_weight(near, GATE.exhibit) == 1.0) == (near <= GATE.exhibit.shrink_from)
+    assert (validity_weight(far, GATE.exhibit) == 0.0) == (far >= GATE.exhibit.refuse_from)
+    assert validity_weight(None, GATE.exhibit) == validity_weight(far, None) == 1.0
 
 
 def test_unknown_conditions_do_not_overrule() -> None:

@@ -19,6 +19,7 @@ from spoofcheck.evaluation.scoring import ClipScore, ClipScorer, score_clips
 from spoofcheck.evaluation.shards import Team
 from spoofcheck.nets.bundle import load_bundle
 from tests.support.audio import human_speech, write_wav
+from tests.support.models import tiny_bundle, tiny_gate_config
 
 ALONE = Team(0, 1, "cpu")
 WINDOW = 64_000
@@ -61,8 +62,8 @@ def test_the_first_window_is_heard_from_the_first_sample(tiny_model: Path, clips
     outcome = score_clips(scorer(tiny_model, "first"), clips, team=ALONE)
     network = WindowScorer(load_bundle(tiny_model), "cpu")
     heard = [np.resize(soundfile.read(clip.path, dtype="float32")[0], WINDOW) for clip in clips[:6]]
-    for trial, raw_score in zip(outcome.trials, network.score(heard), strict=False):
-        assert -trial.score == pytest.approx(np.clip(raw_score, -5, 5), abs=1e-5)
+    for trial, window in zip(outcome.trials, network.score(heard), strict=False):
+        assert -trial.score == pytest.approx(np.clip(window.raw_score, -5, 5), abs=1e-5)
     assert "silent" in {trial.name for trial in outcome.trials}, "there is no speech gate"
     assert {row.name for row in outcome.unscored} == {"text", "gone"}
 
@@ -75,7 +76,14 @@ def test_the_first_window_of_another_rate_and_of_two_channels(tiny_model: Path, 
     mix = stereo.mean(axis=1, keepdims=True)
     mono = np.concatenate([resampler.push(mix), resampler.finish()])[:WINDOW, 0]
     (expected,) = WindowScorer(load_bundle(tiny_model), "cpu").score([mono])
-    assert row.raw_score == pytest.approx(expected, abs=1e-4)
+    assert row.raw_score == pytest.approx(expected.raw_score, abs=1e-4)
+
+
+@pytest.mark.parametrize("windows", ["all", "first"])
+def test_trials_beyond_the_validity_limit_get_an_llr_of_zero(tmp_path: Path, clips: list[Clip], windows: str) -> None:
+    model = tiny_bundle(tmp_path / "strict", gate=tiny_gate_config(1e-9, 2e-9))
+    outcome = score_clips(scorer(model, windows), clips[:3], team=ALONE)
+    assert [trial.score for trial in outcome.trials] == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("windows", ["first", "all"])

@@ -23,6 +23,8 @@ from spoofcheck.schema import (
     TracerInfo,
     TracingFigure,
     ValidationFigure,
+    ValidityInfo,
+    ValidityLimits,
     Verdict,
     WindowResult,
 )
@@ -43,6 +45,13 @@ def sha256(text: str) -> str:
 TRACER_CLASSES = ("StyleTTS 2", "Tacotron 2", "VITS", "XTTS v2")
 TRACE_THRESHOLD = 0.5
 TRACE_RULE = "unknown when the largest similarity (softmax, averaged over the traced windows) is below 0.5"
+
+
+VALIDITY = ValidityInfo(
+    data="dev split: recordings as they are, mp3-64k, opus-16k",
+    window=ValidityLimits(shrink_from=1.62, refuse_from=2.4, share_shrunk=0.05, share_refused=0.005),
+    exhibit=ValidityLimits(shrink_from=1.48, refuse_from=2.1, share_shrunk=0.05, share_refused=0.004),
+)
 
 
 def tracer() -> TracerInfo:
@@ -123,6 +132,7 @@ def document(
                 _figure("eval (unseen systems)", "exhibit", 2_310, 1_874, 0.208, 0.0098),
                 _figure("eval (unseen systems)", "window", 5_421, 4_006, 0.241, 0.0071),
             ),
+            validity=VALIDITY,
         ),
         tracer=tracer,
         options=OptionsInfo(
@@ -167,6 +177,7 @@ def windows(
     llrs: Sequence[float | None],
     *,
     hop_s: float = WINDOW_S,
+    distance: float | None = None,
 ) -> tuple[WindowResult, ...]:
     """Windows on the hop grid with the given LLRs (None: no speech); the last one is aligned to the end."""
     results = []
@@ -180,6 +191,7 @@ def windows(
                 raw_score=None if llr is None else round(llr * 1.7 + 0.4, 4),
                 spoof_llr=llr,
                 not_scored="no-speech" if llr is None else None,
+                validity_distance=None if llr is None else distance,
             )
         )
     return tuple(results)
@@ -210,10 +222,11 @@ def finding(
     snr_db: float | None = 31.4,
     bandwidth_hz: float = 8_000.0,
     hop_s: float = WINDOW_S,
+    distance: float | None = None,
 ) -> Finding:
     """One examined exhibit."""
     length_s = duration_s if duration_s is not None else (len(llrs) - 1) * hop_s + WINDOW_S
-    scored = windows(length_s, llrs, hop_s=hop_s)
+    scored = windows(length_s, llrs, hop_s=hop_s, distance=distance)
     speech_s = round(sum(w.speech_s or 0 for w in scored if w.spoof_llr is not None) * hop_s / WINDOW_S, 3)
     raw = [w.raw_score for w in scored if w.raw_score is not None]
     return Finding(
@@ -252,6 +265,7 @@ def finding(
             peak_dbfs=-1.2,
             rms_dbfs=-21.7,
         ),
+        validity_distance=distance,
     )
 
 
@@ -308,7 +322,7 @@ def sample_document() -> ScanDocument:
     spliced += [None, None, *wavering(-3.1, 36, seed=6, spread=1.8)]
     return document(
         [
-            finding(f"{FOLDER}/interviews/witness-a.wav", Verdict.BONAFIDE, -4.0712, human),
+            finding(f"{FOLDER}/interviews/witness-a.wav", Verdict.BONAFIDE, -4.0712, human, distance=0.97),
             finding(
                 f"{FOLDER}/calls/2026-10-30 bank-security.flac",
                 Verdict.BONAFIDE,
@@ -348,6 +362,15 @@ def sample_document() -> ScanDocument:
                 bit_depth=None,
                 sources=[("StyleTTS 2", 0.81), ("VITS", 0.11), ("Tacotron 2", 0.06)],
                 spans=[(0.0, 8.0, 3.05), (12.0, 18.7, 3.75)],
+                reasons=[
+                    ("above-spoof-threshold", "Pooled LLR +3.48 is at or above the spoof threshold +1.50."),
+                    (
+                        "llr-shrunk",
+                        "The pooled LLR is shrunk to 63% of its size: the exhibit's features lie 1.71 from the "
+                        "calibration data (full weight up to 1.48, none from 2.10 on).",
+                    ),
+                ],
+                distance=1.71,
             ),
             finding(
                 f"{FOLDER}/address-1961.wav",

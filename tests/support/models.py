@@ -13,6 +13,7 @@ from spoofcheck.nets.bundle import save_bundle
 from spoofcheck.nets.config import (
     CalibrationConfig,
     DecisionConfig,
+    GateConfig,
     LogisticMap,
     ModelConfig,
     Nes2NetLaConfig,
@@ -24,6 +25,7 @@ from spoofcheck.nets.config import (
 )
 from spoofcheck.nets.detector import Detector, build_detector
 from spoofcheck.nets.tracer import build_tracer
+from spoofcheck.schema import ValidityLimits
 
 
 def tiny_config(name: str = "tiny") -> ModelConfig:
@@ -60,16 +62,22 @@ def tiny_config(name: str = "tiny") -> ModelConfig:
     )
 
 
-def tiny_bundle(directory: Path, seed: int = 0) -> Path:
+def tiny_gate_config(shrink_from: float = 1e6, refuse_from: float = 2e6) -> GateConfig:
+    """A gate of four directions for `tiny_config`'s 64 channels; the same limits for windows and exhibits."""
+    limits = ValidityLimits(shrink_from=shrink_from, refuse_from=refuse_from, share_shrunk=0.05, share_refused=0.005)
+    return GateConfig(components=4, features=128, data="none: a stand-in for tests", window=limits, exhibit=limits)
+
+
+def tiny_bundle(directory: Path, seed: int = 0, gate: GateConfig | None = None) -> Path:
     """Write a loadable model with random weights to `directory` and return it.
 
     The same seed gives the same weights. Scores differ between recordings (their spread is a few units), and
-    say nothing about them.
+    say nothing about them. A gate measures to the origin, without a direction that counts for more.
     """
-    config = tiny_config(directory.name)
+    config = tiny_config(directory.name).model_copy(update={"gate": gate})
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        network = build_detector(config.front_end, config.back_end)
+        network = build_detector(config.front_end, config.back_end, gate)
         _settle(network)
     save_bundle(directory, config, network, "# Tiny\n\nRandom weights, for tests.\n")
     return directory

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 from lightning.pytorch import LightningModule, Trainer
@@ -42,7 +44,9 @@ def train(content: dict[str, Any], out: Path, options: RunOptions = CPU) -> Path
 
 @pytest.fixture(scope="module")
 def detector(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(detector_recipe(corpus), tmp_path_factory.mktemp("run") / "detector")
+    recipe = detector_recipe(corpus)
+    recipe["finish"]["gate_components"] = 8
+    return train(recipe, tmp_path_factory.mktemp("run") / "detector")
 
 
 def test_a_detector_beats_chance_on_clips_it_never_saw(detector: Path) -> None:
@@ -66,6 +70,27 @@ def test_its_directory_loads_in_a_scan(detector: Path, corpus: Path) -> None:
     assert scores[0] is not None
     assert scores[1] is not None
     assert scores[0] < scores[1]
+
+
+def test_its_gate_lies_around_its_dev_data_and_is_in_the_record(detector: Path, corpus: Path) -> None:
+    gate = load_bundle(detector).config.gate
+    assert gate is not None
+    assert gate.components == 8
+    assert 0.5 < gate.exhibit.shrink_from < gate.exhibit.refuse_from < 10
+    scanner = Scanner(detector, ScanOptions(device="cpu", vad=False))
+    noise = np.random.default_rng(0).uniform(-1, 1, 32_000).astype(np.float32)
+    soundfile.write(corpus / "noise.wav", noise, 16_000)
+    clip, loud_noise = scanner.findings([corpus / "dev/--0.wav", corpus / "noise.wav"])
+    assert clip.validity_distance is not None
+    assert clip.validity_distance < gate.exhibit.refuse_from
+    assert loud_noise.reasons[0].code == "outside-validated-conditions"
+    assert loud_noise.spoof_llr == 0.0
+    record = read_record(detector)
+    assert record is not None
+    figures = record.figures["gate"]
+    assert figures["limits"]["exhibit"] == gate.exhibit.model_dump()
+    assert {row["split"] for row in figures["trade_off"]} == {"dev", "test"}
+    assert "## Validity gate" in (detector / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_card_shows_the_figures_of_the_run(detector: Path) -> None:

@@ -1,0 +1,26 @@
+"""What the distance to the calibration data means for a likelihood ratio: full weight, less, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import median
+
+from spoofcheck.schema import ValidityLimits
+
+
+def validity_weight(distance: float | None, limits: ValidityLimits | None) -> float:
+    """What an LLR is multiplied by: 1 up to `shrink_from`, falling linearly to 0 at `refuse_from`; 1 without a gate."""
+    if distance is None or limits is None:
+        return 1.0
+    return min(1.0, max(0.0, (limits.refuse_from - distance) / (limits.refuse_from - limits.shrink_from)))
+
+
+def shrunk_llr(spoof_llr: float, distance: float | None, limits: ValidityLimits | None) -> float:
+    """The LLR an input at that distance is given; never minus zero."""
+    return spoof_llr * validity_weight(distance, limits) + 0.0
+
+
+def exhibit_distance(distances: Iterable[float | None]) -> float | None:
+    """Distance of an exhibit: the median over its scored windows; None without any."""
+    measured = [distance for distance in distances if distance is not None]
+    return median(measured) if measured else None
