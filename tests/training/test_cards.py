@@ -218,6 +218,13 @@ def test_a_card_shows_what_the_gate_refuses_and_gains() -> None:
     assert not re.search(r"None|nan|Undefined|\{\{|\}\}", card)
 
 
+def test_lossless_rows_stand_only_where_something_was_left_out() -> None:
+    figures = measured("dev", "test")
+    figures["dev"]["lossless"] = {level: figures["dev"][level] for level in ("window", "exhibit")}
+    shown = [line.split("|")[1].strip() for line in rows(detector_card(figures)) if "lossless only" in line]
+    assert shown == ["test, window, lossless only", "test, exhibit, lossless only"]
+
+
 def test_limits_and_uses_to_avoid_stand_right_beneath_the_summary() -> None:
     card = detector_card(folded())
     titles = [line for line in card.splitlines() if line.startswith("## ")]
