@@ -43,7 +43,7 @@ Group = tuple[bool, str]
 """Whether synthetic, and the repository."""
 
 _MOST_RECORDINGS = 1_200
-_WINDOWS_EACH = 2
+_WINDOWS_EACH = 1
 _AT_ONCE = 24
 _BATCH_WINDOWS = 4
 
