@@ -119,6 +119,19 @@ EXAMPLES = (
     ),
     Example(
         "corpus",
+        "vocoders",
+        (
+            Step(
+                "spoofcheck corpus vocoders corpus.tsv --out engines/neural --vocoder neural-vocos --most 20 --steps 40"
+            ),
+            Step(
+                "spoofcheck corpus copies corpus.tsv --split train --most 1 --vocoder neural-vocos --engines engines "
+                "--out neural-copies"
+            ),
+        ),
+    ),
+    Example(
+        "corpus",
         "engines",
         (
             Step("printf 'en\\tThe meeting was moved to Tuesday.\\nfr\\tLe train part à midi.\\n' > sentences.txt"),

@@ -43,7 +43,12 @@ def voice(seed: int, system: str = "-", seconds: float = 1.2) -> NDArray[np.floa
 
 
 def write_corpus(
-    folder: Path, clips_per_class: dict[str, int], systems: tuple[str, ...] = SYSTEMS, seconds: float = 1.2
+    folder: Path,
+    clips_per_class: dict[str, int],
+    systems: tuple[str, ...] = SYSTEMS,
+    seconds: float = 1.2,
+    repo: str = "made/here",
+    first_voice: int = 0,
 ) -> Path:
     """Write clips and a manifest; so many human clips per split, and as many of each system.
 
@@ -51,7 +56,7 @@ def write_corpus(
         The manifest; audio paths in it are relative to its folder.
     """
     clips = []
-    number = 0
+    number = first_voice
     for split, count in clips_per_class.items():
         for system in ("-", *systems):
             for index in range(count):
@@ -63,7 +68,7 @@ def write_corpus(
                 clips.append(
                     Clip(
                         name, path, "bonafide" if system == "-" else "spoof", system=system, split=split,
-                        speaker=f"{split}-{system}-{index % 4}", repo="made/here", duration_s=seconds,
+                        speaker=f"{split}-{system}-{index % 4}", repo=repo, duration_s=seconds,
                     )
                 )  # fmt: skip
     manifest = folder / "manifest.tsv"
