@@ -326,7 +326,6 @@ class Recipe(Rule):
             every system of the training data is a class.
         purpose: what the model is for and what it must not be used for; opens the card.
         training_data: in words, for reports.
-        before: a run of its own, done first, whose weights this one begins with; its `data.root` is this one's.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -344,7 +343,6 @@ class Recipe(Rule):
     training: TrainingRule
     finish: FinishRule = FinishRule()
     classes: dict[ClassName, Annotated[tuple[SystemPattern, ...], Field(min_length=1)]] = {}
-    before: Recipe | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -360,11 +358,6 @@ class Recipe(Rule):
             raise ValueError("a tracer takes batch.kind: classes or shuffled, and no data.copies")
         if self.data.copies and not self.data.store:
             raise ValueError("data.copies needs data.store: true")
-        if self.before is not None:
-            if self.before.training.kind != "gradient" or self.before.before is not None:
-                raise ValueError("before: a run with training.kind gradient, and nothing before it")
-            if self.before.model.front_end != self.model.front_end:
-                raise ValueError("before: its model.front_end is another one")
         if isinstance(self.training, FoldsTraining) and (self.task != "detector" or not self.data.store):
             raise ValueError("training.kind: folds makes a detector, from data.store: true")
         if isinstance(self.training, GradientTraining):

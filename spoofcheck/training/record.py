@@ -49,18 +49,6 @@ class RunRecord(_Part):
     nuisance_auc: float | None
 
 
-class StageRecord(_Part):
-    """A run that came before, for the weights it left."""
-
-    name: str
-    recipe_sha256: str
-    epochs: int
-    best_epoch: int
-    metric: str
-    value: float
-    data: DataRecord
-
-
 class TrainingRecord(_Part):
     """The whole of `training.json`."""
 
@@ -72,7 +60,6 @@ class TrainingRecord(_Part):
     python: str
     data: DataRecord
     run: RunRecord
-    before: tuple[StageRecord, ...] = ()
     figures: dict[str, Any]
 
 

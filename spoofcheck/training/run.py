@@ -4,7 +4,6 @@ OUT/recipe.yaml     the recipe with every key spelt out; a run goes on only with
 OUT/data/           windows, copies, backgrounds (`prepare`)
 OUT/checkpoints/    where a killed run goes on, and the best epoch
 OUT/logs/part-N/    metrics.csv and TensorBoard events of each part of a run that was stopped
-OUT/before/         the same of the run that comes before, where there is one, and its weights
 OUT/model/          the result
 """
 
@@ -14,13 +13,11 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from spoofcheck import __version__
@@ -53,15 +50,13 @@ from spoofcheck.training.recipe import (
     read_recipe,
     recipe_yaml,
 )
-from spoofcheck.training.record import DataRecord, RunRecord, StageRecord, TrainingRecord
+from spoofcheck.training.record import DataRecord, RunRecord, TrainingRecord
 from spoofcheck.training.trainer import Machine, Trained, check_machine, fit, is_main_process
 
 RECIPE = "recipe.yaml"
 DATA = "data"
 MODEL = "model"
-BEFORE = "before"
 _HASHES = "hashes.json"
-_WEIGHTS, _STAGE = "weights.safetensors", "stage.json"
 
 _NUISANCE_BATCHES = 20
 _FAR = 10**6
@@ -125,8 +120,6 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     """
     commit = git_commit()  # of the code that is loaded; the checkout may move on while this runs
     is_main = is_main_process()
-    if recipe.before is not None:
-        check_machine(recipe.before, options.machine)
     check_machine(recipe, options.machine)
     check_rule(recipe.augment)
     if is_main:
@@ -141,14 +134,6 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     if is_main:
         # Only now: a run that was refused leaves its folder free for the next try.
         (out / RECIPE).write_text(recipe_yaml(recipe), encoding="utf-8")
-    stages: list[StageRecord] = []
-    if recipe.before is not None:
-        assert first is not None
-        stage = learn_before(recipe.before, recipe.data.root, out / BEFORE, options, workers, steps)
-        if stage is None:
-            return None
-        _begin_with(first, stage.weights)
-        stages.append(stage.record)
     prepared = _prepared(recipe, data, options.prepared or out / DATA, out / _HASHES, workers, steps)
     labels = labels_of(prepared.train.rows, data.classes)
     network: Detector | Tracer
@@ -207,69 +192,10 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
             parameters=sum(p.numel() for p in network.parameters()),
             nuisance_auc=nuisance,
         ),
-        before=tuple(stages),
         figures=finished.figures,
     )
     write_model(out / MODEL, finished, network, record)
     return out / MODEL
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What a run that comes before another one leaves: its weights, and how it went."""
-
-    weights: dict[str, Tensor]
-    record: StageRecord
-
-
-def learn_before(recipe: Recipe, root: str, out: Path, options: RunOptions, workers: int, steps: Steps) -> Stage | None:
-    """Train the network another run begins with, or take what an earlier part of the same run learnt.
-
-    Args:
-        recipe: a gradient run; nothing is calibrated or measured at its end.
-        root: `data.root` of the run it belongs to.
-
-    Returns:
-        The stage, or None in processes that leave the rest to the first.
-    """
-    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root})})
-    rule = recipe.training
-    assert isinstance(rule, GradientTraining)
-    weights, record = out / _WEIGHTS, out / _STAGE
-    if not record.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        data = _audited(read_run_data(recipe, out / _HASHES if is_main_process() else None))
-        network = initial_network(recipe, len(data.classes or ()))
-        drawers = workers if workers > 1 else 0
-        prepared = _prepared(recipe, data, out / DATA, out / _HASHES, workers, steps)
-        labels = labels_of(prepared.train.rows, data.classes)
-        going_on = replace(options, resume=True)  # the folder is this run's: whatever lies there is its own
-        trained = _fit(recipe, rule, data, prepared, labels, network, out, going_on, drawers, steps)
-        if not trained.is_main:
-            return None
-        save_file({name: value.contiguous() for name, value in trained.weights.items()}, weights)
-        stage = StageRecord(
-            name=recipe.name,
-            recipe_sha256=recipe.digest(),
-            epochs=trained.epochs,
-            best_epoch=trained.best_epoch,
-            metric=trained.metric,
-            value=round(trained.best, 4),
-            data=_data_record(data, out / _HASHES),
-        )
-        record.write_text(stage.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    done = StageRecord.model_validate_json(record.read_bytes())
-    if done.recipe_sha256 != recipe.digest():
-        raise UsageError(f"{out}: holds a run of another recipe; remove it or choose another --out")
-    return Stage(load_file(weights), done)
-
-
-def _begin_with(network: Detector | Tracer, weights: dict[str, Tensor]) -> None:
-    """Take over the front-end, and the back-end where it is of the same kind and shape."""
-    own = network.state_dict()
-    fitting = all(name in own and own[name].shape == value.shape for name, value in weights.items())
-    prefix = "" if fitting and len(weights) == len(own) else "front_end."
-    network.load_state_dict(own | {k: v for k, v in weights.items() if k.startswith(prefix)}, strict=True)
 
 
 def _prepared(recipe: Recipe, data: RunData, folder: Path, hashes: Path, workers: int, steps: Steps) -> Prepared:

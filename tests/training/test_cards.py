@@ -165,18 +165,9 @@ def test_a_card_of_folds_says_what_was_left_out() -> None:
     assert "in 2 folds (below)" in flat
     assert "- **first**: a/a, c/c; families x-like; of other repositories and copies, copy:world." in card
     assert "- **second**: b/b." in card
-    assert "tuned" not in flat
     assert "The dev split chose" not in card
     assert "Leave one repository" not in detector_card(measured("dev"))
     assert not re.search(r"None|nan|Undefined|\{\{|\}\}", card)
-
-
-def test_a_card_of_folds_tells_what_the_common_front_end_met() -> None:
-    whole = record(folded())
-    before = whole.recipe | {"name": "stem-run"}
-    told = whole.model_copy(update={"recipe": whole.recipe | {"before": before}})
-    config = tiny_config().model_copy(update={"decision": decision()})
-    assert "tuned beforehand on the training data of `stem-run`" in " ".join(card_of(config, told, 1).split())
 
 
 def with_gate() -> dict[str, Any]:

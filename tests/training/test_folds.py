@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from spoofcheck.detect.scan import Scanner, ScanOptions
@@ -20,9 +18,9 @@ from spoofcheck.training.batches import Batch
 from spoofcheck.training.folds import Fold, folds_of, part_of_batch
 from spoofcheck.training.heads import fit_head, mixed_up
 from spoofcheck.training.progress import NoSteps
-from spoofcheck.training.recipe import FoldsTraining, Recipe, read_recipe
+from spoofcheck.training.recipe import FoldsTraining, Recipe
 from spoofcheck.training.record import read_record
-from spoofcheck.training.run import RECIPE, RunOptions, learn_before, run
+from spoofcheck.training.run import RunOptions, run
 from spoofcheck.training.store import StoredWindow
 from spoofcheck.training.trainer import Machine
 from tests.support.corpus import write_corpus
@@ -129,7 +127,7 @@ def test_mixing_stays_within_a_class() -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a stage before it, on four small repositories."""
+    """A run with two folds, on four small repositories."""
     folder = tmp_path_factory.mktemp("folds")
     for name, split, systems, voice in (
         ("one", "train", ("tts:buzzer", "vocoder:ringer"), 0),
@@ -144,10 +142,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return {"kind": "manifest", "path": f"{name}/manifest.tsv"}
 
     content["data"] |= {"train": [source("one"), source("two")], "dev": [source("three")], "test": [source("four")]}
-    before = json.loads(json.dumps(detector_recipe(folder, epochs=2, steps_per_epoch=15)))
-    before["data"] |= {"train": [source("one")], "dev": [source("three")], "test": []}
-    before["data"].pop("root")
-    content["before"] = before | {"name": "tiny-before"}
     content["training"] = {
         "kind": "folds", "batches": 12, "passes": 3, "rate": 2e-3, "ema_decay": 0.8,
         "families": {"buzz": ["tts:buzzer"]},
@@ -163,25 +157,13 @@ def test_what_was_left_out_calibrates(finished: Path) -> None:
     record = read_record(finished)
     assert record is not None
     left_out, test = record.figures["dev"]["exhibit"], record.figures["test"]["exhibit"]
-    assert (left_out["bonafide_trials"], left_out["spoof_trials"]) == (
-        60,
-        100,
-    )  # every recording of train and dev, once
+    every = (60, 100)  # recordings of train and dev, each once
+    assert (left_out["bonafide_trials"], left_out["spoof_trials"]) == every
     assert (test["bonafide_trials"], test["spoof_trials"]) == (20, 40)
     assert test["eer"] < 0.35
     folds = {row["name"]: row for row in record.figures["dev"]["folds"]}
     assert folds["first"]["spoof_trials"] == 40
     assert folds["rest"]["spoof_trials"] == 60
-    assert record.before[0].name == "tiny-before"
-    assert record.before[0].data.clips["train"] == {"bonafide": 20, "spoof": 40}
-
-
-def test_the_front_end_is_that_of_the_run_before(finished: Path) -> None:
-    before = load_file(finished.parent / "before" / "weights.safetensors")
-    model = load_file(finished / "model.safetensors")
-    head = [name for name in model if name.startswith("back_end.") and name.endswith("weight")]
-    assert all(torch.equal(value, before[name]) for name, value in model.items() if name.startswith("front_end."))
-    assert any(not torch.equal(model[name], before[name]) for name in head)
 
 
 def test_the_model_scans(finished: Path) -> None:
@@ -189,16 +171,6 @@ def test_the_model_scans(finished: Path) -> None:
     folder = finished.parent.parent / "four" / "eval"
     findings = list(scanner.findings([folder / "--0.wav", folder / "vocoder-ringer-0.wav"]))
     assert all(finding.raw_score is not None for finding in findings)
-
-
-def test_another_stage_before_is_not_taken_for_this_one(finished: Path) -> None:
-    out = finished.parent
-    recipe = Recipe.model_validate_json(
-        read_record(finished).model_dump_json(include={"recipe"})[len('{"recipe":') : -1]
-    )  # type: ignore[union-attr]
-    changed = recipe.model_copy(update={"before": recipe.before.model_copy(update={"seed": 5})})  # type: ignore[union-attr]
-    with pytest.raises(UsageError, match="another recipe"):
-        run(changed, out, RunOptions(Machine("cpu"), workers=1, resume=True), NoSteps())
 
 
 def test_a_fold_describes_itself() -> None:

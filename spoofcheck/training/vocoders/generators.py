@@ -212,7 +212,8 @@ class _ConvNext(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         inner = self.norm(self.depthwise(hidden).transpose(1, 2))
-        return hidden + self.narrow(F.gelu(self.widen(inner))).transpose(1, 2)
+        changed: Tensor = hidden + self.narrow(F.gelu(self.widen(inner))).transpose(1, 2)
+        return changed
 
 
 def inverse_stft(spectrum: Tensor, n_fft: int, hop: int) -> Tensor:

@@ -14,7 +14,7 @@ from spoofcheck.types import SAMPLE_RATE_HZ
 
 
 def log_mel(wave: Tensor, bands: int, n_fft: int, hop: int, fmax_hz: float) -> Tensor:
-    """Waveform `[B, N]` at 16 kHz -> natural log of mel magnitudes `[B, bands, N // hop]`, frame k beginning at `k * hop`."""
+    """Waveform `[B, N]` at 16 kHz -> natural log of mels `[B, bands, N // hop]`, frame k beginning at `k * hop`."""
     padded = F.pad(wave[:, None], ((n_fft - hop) // 2, (n_fft - hop) - (n_fft - hop) // 2), mode="reflect")[:, 0]
     window = torch.hann_window(n_fft)
     magnitude = torch.stft(padded, n_fft, hop, window=window, center=False, return_complex=True).abs()
