@@ -28,6 +28,7 @@ from spoofcheck.nets.config import (
 )
 from spoofcheck.nets.detector import Detector, build_detector
 from spoofcheck.nets.gate import Gate
+from spoofcheck.nets.readout import StatisticsReadout
 from spoofcheck.nets.index import CARD_FILE, WEIGHTS_FILE, shipped_entry
 from spoofcheck.nets.tracer import Tracer, build_tracer
 from spoofcheck.nets.trees import BoostedTrees
@@ -184,7 +185,7 @@ def _load_weights(network: nn.Module, data: bytes, source: Path) -> None:
 
 def _check_parts(network: nn.Module, source: Path) -> None:
     for module in network.modules():
-        if isinstance(module, BoostedTrees | Gate):
+        if isinstance(module, BoostedTrees | Gate | StatisticsReadout):
             try:
                 module.check()
             except ValueError as error:

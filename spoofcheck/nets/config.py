@@ -165,6 +165,13 @@ class MelCnnConfig(_Config):
     dropout: float = Field(default=0.2, ge=0, lt=1)
 
 
+class StatisticsReadoutConfig(_Config):
+    """Arguments of `spoofcheck.nets.readout.StatisticsReadout`."""
+
+    kind: Literal["statistics-readout"] = "statistics-readout"
+    channels: PositiveInt = 1024
+
+
 class BoostedTreesConfig(_Config):
     """Arguments of `spoofcheck.nets.trees.BoostedTrees`: the shapes of its buffers."""
 
@@ -174,7 +181,9 @@ class BoostedTreesConfig(_Config):
     nodes: int = Field(ge=1, le=65_535)
 
 
-AnyBackEndConfig = Nes2NetLaConfig | Nes2NetXConfig | AasistConfig | MelCnnConfig | BoostedTreesConfig
+AnyBackEndConfig = (
+    Nes2NetLaConfig | Nes2NetXConfig | AasistConfig | MelCnnConfig | StatisticsReadoutConfig | BoostedTreesConfig
+)
 BackEndConfig = Annotated[AnyBackEndConfig, Field(discriminator="kind")]
 
 

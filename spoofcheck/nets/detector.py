@@ -15,12 +15,14 @@ from spoofcheck.nets.config import (
     GateConfig,
     MelCnnConfig,
     Nes2NetLaConfig,
+    StatisticsReadoutConfig,
     VoiceStatisticsConfig,
 )
 from spoofcheck.nets.frontends import build_front_end
 from spoofcheck.nets.gate import Gate
 from spoofcheck.nets.melcnn import MelCnn
 from spoofcheck.nets.nes2net import Nes2Net
+from spoofcheck.nets.readout import StatisticsReadout
 from spoofcheck.nets.trees import BoostedTrees
 
 
@@ -70,7 +72,7 @@ def build_detector(
 
 
 def build_back_end(config: AnyBackEndConfig) -> nn.Module:
-    """The back-end a configuration describes, with fresh weights; boosted trees are empty and answer zero.
+    """The back-end a configuration describes, with fresh weights; boosted trees and a statistics readout answer zero.
 
     Raises:
         ValueError: when the arguments contradict each other.
@@ -80,6 +82,8 @@ def build_back_end(config: AnyBackEndConfig) -> nn.Module:
         return Aasist(**arguments)
     if isinstance(config, MelCnnConfig):
         return MelCnn(**arguments)
+    if isinstance(config, StatisticsReadoutConfig):
+        return StatisticsReadout(**arguments)
     if isinstance(config, BoostedTreesConfig):
         return BoostedTrees(**arguments)
     return Nes2Net(**arguments, local_attention=isinstance(config, Nes2NetLaConfig))

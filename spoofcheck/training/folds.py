@@ -1,4 +1,4 @@
-"""Leave-one-repository-and-family-out: networks that never met what they are measured on.
+"""Leave-one-repository-and-family-out: readouts that never met what they are measured on.
 
 A fold leaves out whole repositories, with their human speech, and every system elsewhere (copies too) of a family that
 one of their systems belongs to.
@@ -6,30 +6,31 @@ one of their systems belongs to.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.clips import Clip
-from spoofcheck.training.batches import Batch, BatchPlan, Member
-from spoofcheck.training.cached import feature_batches
+from spoofcheck.nets.gate import pool_features
+from spoofcheck.nets.readout import StatisticsReadout
+from spoofcheck.training.batches import Member
 from spoofcheck.training.datamodule import augmented_batches, plan_of
-from spoofcheck.training.heads import fit_head
 from spoofcheck.training.prepare import Prepared
 from spoofcheck.training.progress import Steps
+from spoofcheck.training.readout import fit_readout
 from spoofcheck.training.recipe import FoldsTraining, Recipe
 from spoofcheck.training.store import StoredWindow
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """What a network does without.
+    """What a readout does without.
 
     Attributes:
         repos: left out whole.
@@ -43,7 +44,7 @@ class Fold:
     without: frozenset[str]
 
     def leaves_out(self, row: StoredWindow) -> bool:
-        """Whether a training window is one the fold's network must not meet."""
+        """Whether a training window is one the fold's readout must not meet."""
         return row.repo in self.repos or row.system in self.without
 
     def described(self) -> dict[str, object]:
@@ -87,16 +88,16 @@ def folds_of(rule: FoldsTraining, clips: Sequence[Clip], copies: Sequence[str]) 
 
 
 @dataclass(frozen=True, slots=True)
-class FoldNetworks:
+class FoldReadouts:
     """What came out.
 
     Attributes:
-        final: the back-end that learnt from everything.
-        by_fold: the back-end of each fold.
+        final: learnt from everything.
+        by_fold: learnt without each fold.
     """
 
-    final: nn.Module
-    by_fold: dict[str, nn.Module]
+    final: StatisticsReadout
+    by_fold: dict[str, StatisticsReadout]
 
 
 def fit_folds(
@@ -106,14 +107,12 @@ def fit_folds(
     labels: Sequence[int],
     folds: Sequence[Fold],
     front_end: nn.Module,
-    back_end: nn.Module,
     workers: int,
     steps: Steps,
-) -> FoldNetworks:
-    """Compute the features of all batches once, then train a back-end without each fold and one on everything.
+) -> FoldReadouts:
+    """Compute the features of all batches once, then fit a readout without each fold and one on everything.
 
     Args:
-        back_end: fresh; every network begins with its weights.
         workers: processes that draw and augment windows; they never change the result.
 
     Raises:
@@ -122,43 +121,25 @@ def fit_folds(
     plan = plan_of(recipe, prepared, labels)
     batches = augmented_batches(recipe, prepared, labels, plan)
     drawn = DataLoader(batches, batch_size=None, sampler=range(rule.batches), num_workers=workers)
-    watched = steps.over(drawn, "Computing features", rule.batches)
-    bf16 = rule.precision == "bf16-mixed"
-    cached = feature_batches(front_end, watched, device=torch.device("cpu"), bf16=bf16)
+    rows = [_row(prepared, member) for step in range(rule.batches) for member in plan.members(step)]
+    found = []
+    front_end.eval()
+    with torch.inference_mode():
+        for batch in steps.over(drawn, "Computing features", rule.batches):
+            found.append(pool_features(front_end(batch.inputs)).double().numpy())
+    pooled = np.concatenate(found)
+
+    def fitted(stays: Sequence[bool]) -> StatisticsReadout:
+        kept = [row for row, stay in zip(rows, stays, strict=True) if stay]
+        return fit_readout(pooled[np.array(stays)], kept, rule.inverse_penalty, rule.human_directions)
+
     made = {}
-    for fold in folds:
-        kept = batches_without(cached, plan, prepared, fold)
-        made[fold.name] = fit_head(
-            copy.deepcopy(back_end), kept, rule, recipe.seed, steps, f"Training without {fold.name}"
-        )
-    final = fit_head(copy.deepcopy(back_end), cached, rule, recipe.seed, steps, "Training on everything")
-    return FoldNetworks(final, made)
-
-
-def batches_without(cached: Sequence[Batch], plan: BatchPlan, prepared: Prepared, fold: Fold) -> list[Batch]:
-    """The batches with what the fold leaves out taken away; one that keeps a single class is dropped.
-
-    Raises:
-        UsageError: nothing is left.
-    """
-    kept = []
-    for step, batch in enumerate(cached):
-        members = plan.members(step)
-        stays = [not fold.leaves_out(_row(prepared, member)) for member in members]
-        smaller = part_of_batch(batch, stays)
-        if len(set(smaller.labels.tolist())) == 2:
-            kept.append(smaller)
-    if not kept:
-        raise UsageError(f"key 'training.folds': {fold.name} leaves no batch with both classes")
-    return kept
-
-
-def part_of_batch(batch: Batch, stays: Sequence[bool]) -> Batch:
-    """A batch with some of its windows; a copy whose source went is a spoof like any other."""
-    chosen = torch.nonzero(torch.tensor(stays))[:, 0]
-    moved = torch.full((len(stays) + 1,), -1)
-    moved[chosen] = torch.arange(len(chosen))
-    return Batch(batch.inputs[chosen], batch.labels[chosen], moved[batch.pairs[chosen]])  # pair -1 is the last, -1
+    for fold in steps.over(folds, "Fitting readouts", len(folds)):
+        stays = [not fold.leaves_out(row) for row in rows]
+        if len({row.is_spoof for row, stay in zip(rows, stays, strict=True) if stay}) < 2:
+            raise UsageError(f"key 'training.folds': {fold.name} leaves no window of both classes")
+        made[fold.name] = fitted(stays)
+    return FoldReadouts(fitted([True] * len(rows)), made)
 
 
 def _row(prepared: Prepared, member: Member) -> StoredWindow:

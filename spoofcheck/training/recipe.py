@@ -241,32 +241,24 @@ class FoldRule(Rule):
 
 
 class FoldsTraining(Rule):
-    """A back-end on a frozen front-end: one network for each fold, then one on everything, steps fixed beforehand.
+    """A statistics readout on a frozen front-end: one for each fold, then one on everything (`training.readout`).
 
-    Each fold's network scores the recordings it did without. These scores of generators, repositories and speakers
-    unknown to the network that gave them set calibration and thresholds; the last network, which is the result, learns
+    Each fold's readout scores the recordings it did without. These scores of generators, repositories and speakers
+    unknown to the readout that gave them set calibration and thresholds; the last one, which is the result, learns
     from training and dev data alike.
 
     Attributes:
-        batches: batches whose features are computed once; every network learns from them, less its fold.
-        passes: times each network meets them.
+        batches: whose features are computed once; every readout learns from them, less its fold.
+        inverse_penalty: of the logistic regression; less of it means smaller weights.
+        human_directions: in which human sources differ most, made invisible.
         families: patterns of system names, of training data and copies (`copy:NAME`), that belong together.
         folds: what is left out; a human-only repository belongs to one of them as well.
-        The others are those of `GradientTraining`.
     """
 
     kind: Literal["folds"] = "folds"
     batches: PositiveInt
-    passes: PositiveInt
-    rate: Annotated[float, Field(gt=0)]
-    weight_decay: Rate = 0.0
-    warmup_steps: NonNegativeInt = 0
-    gradient_clip: Annotated[float, Field(gt=0)] = 5.0
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    pair_weight: Rate = 0.0
-    mixup: Rate = 0.0
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    inverse_penalty: Annotated[float, Field(gt=0)] = 0.01
+    human_directions: NonNegativeInt = 0
     families: dict[str, Annotated[tuple[SystemPattern, ...], Field(min_length=1)]]
     folds: tuple[FoldRule, ...] = Field(min_length=2)
 
@@ -358,8 +350,11 @@ class Recipe(Rule):
             raise ValueError("a tracer takes batch.kind: classes or shuffled, and no data.copies")
         if self.data.copies and not self.data.store:
             raise ValueError("data.copies needs data.store: true")
-        if isinstance(self.training, FoldsTraining) and (self.task != "detector" or not self.data.store):
-            raise ValueError("training.kind: folds makes a detector, from data.store: true")
+        readout = self.model.back_end is not None and self.model.back_end.kind == "statistics-readout"
+        if readout != isinstance(self.training, FoldsTraining):
+            raise ValueError("training.kind: folds and model.back_end.kind: statistics-readout need each other")
+        if readout and not self.data.store:
+            raise ValueError("training.kind: folds needs data.store: true")
         if isinstance(self.training, GradientTraining):
             allowed = [name for name, metric in DEV_METRICS.items() if metric.task == self.task]
             if self.training.select_by not in allowed:

@@ -36,7 +36,7 @@ from spoofcheck.training.data import RunData, read_run_data
 from spoofcheck.training.datamodule import TrainingData, augmented_batches, plan_of
 from spoofcheck.training.exhibits import recordings_of
 from spoofcheck.training.finish import Hearing, finish_detector, finish_tracer, write_model
-from spoofcheck.training.folds import Fold, FoldNetworks, fit_folds, folds_of
+from spoofcheck.training.folds import Fold, FoldReadouts, fit_folds, folds_of
 from spoofcheck.training.initial import initial_network
 from spoofcheck.training.nuisance import nuisance_auc, nuisance_features
 from spoofcheck.training.objectives import DetectionObjective, Objective, TracingObjective, labels_of
@@ -140,7 +140,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     back_end: BackEndConfig | None = recipe.model.back_end
     trained: Trained | None = None
     folds: list[Fold] = []
-    heads: FoldNetworks | None = None
+    readouts: FoldReadouts | None = None
     if isinstance(recipe.training, BoostingTraining):
         batches = augmented_batches(recipe, prepared, labels, plan_of(recipe, prepared, labels))
         drawn = DataLoader(batches, batch_size=None, sampler=range(recipe.training.batches), num_workers=drawers)
@@ -150,10 +150,8 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         assert isinstance(first, Detector)
         network = first
         folds = folds_of(recipe.training, [*data.train, *data.dev], tuple(recipe.data.copies))
-        heads = fit_folds(
-            recipe, recipe.training, prepared, labels, folds, first.front_end, first.back_end, drawers, steps
-        )
-        network.back_end = heads.final
+        readouts = fit_folds(recipe, recipe.training, prepared, labels, folds, first.front_end, drawers, steps)
+        network.back_end = readouts.final
     else:
         assert first is not None
         network = first
@@ -166,7 +164,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     scratch = out / (MODEL + ".uncalibrated")
     if isinstance(network, Detector):
         assert back_end is not None
-        hearings = _hearings(recipe, data, network, folds, heads)
+        hearings = _hearings(recipe, data, network, folds, readouts)
         described = [fold.described() for fold in folds]
         finished = finish_detector(recipe, hearings, described, back_end, scratch, device, workers, steps)
         nuisance = _nuisance(recipe, prepared, labels, steps)
@@ -188,7 +186,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
             metric=None if trained is None else trained.metric,
             value=None if trained is None else round(trained.best, 4),
             devices=options.machine.world,
-            precision="32-true" if isinstance(recipe.training, BoostingTraining) else recipe.training.precision,
+            precision=recipe.training.precision if isinstance(recipe.training, GradientTraining) else "32-true",
             parameters=sum(p.numel() for p in network.parameters()),
             nuisance_auc=nuisance,
         ),
@@ -222,18 +220,18 @@ def _fit(
 
 
 def _hearings(
-    recipe: Recipe, data: RunData, network: Detector, folds: Sequence[Fold], heads: FoldNetworks | None
+    recipe: Recipe, data: RunData, network: Detector, folds: Sequence[Fold], readouts: FoldReadouts | None
 ) -> list[Hearing]:
     """Which network scores which recordings: dev by those that did without them, where there are folds."""
     rule = recipe.finish
     test = recordings_of(data.test, "test", rule)
-    if heads is None:
+    if readouts is None:
         return [Hearing(network, (*recordings_of(data.dev, "dev", rule), *test), None)]
     hearings = []
     for fold in folds:
         seen, chosen = ([c for c in clips if c.repo in fold.repos] for clips in (data.train, data.dev))
         left_out = recordings_of(seen, "dev", rule, "train") + recordings_of(chosen, "dev", rule, "dev")
-        hearings.append(Hearing(Detector(network.front_end, heads.by_fold[fold.name]), tuple(left_out), fold.name))
+        hearings.append(Hearing(Detector(network.front_end, readouts.by_fold[fold.name]), tuple(left_out), fold.name))
     return [*hearings, Hearing(network, tuple(test), None)]
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from sklearn.linear_model import LogisticRegression
 
 from spoofcheck.detect.scan import Scanner, ScanOptions
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.clips import Clip
-from spoofcheck.training.batches import Batch
-from spoofcheck.training.folds import Fold, folds_of, part_of_batch
-from spoofcheck.training.heads import fit_head, mixed_up
+from spoofcheck.training.folds import Fold, folds_of
 from spoofcheck.training.progress import NoSteps
+from spoofcheck.training.readout import fit_readout
 from spoofcheck.training.recipe import FoldsTraining, Recipe
 from spoofcheck.training.record import read_record
 from spoofcheck.training.run import RunOptions, run
@@ -32,7 +30,7 @@ FAMILIES = {"hifi": ["*HiFi*", "copy:neural-hifigan"], "buzz": ["tts:buzzer"]}
 
 def rule(**changes: Any) -> FoldsTraining:
     content: dict[str, Any] = {
-        "batches": 6, "passes": 8, "rate": 3e-3, "families": FAMILIES,
+        "batches": 6, "families": FAMILIES,
         "folds": [{"name": "one", "repos": ["a/one"]}, {"name": "two", "repos": ["b/two", "c/human"]}],
     }  # fmt: skip
     return FoldsTraining.model_validate(content | changes)
@@ -74,55 +72,53 @@ def test_folds_that_name_nothing_are_refused() -> None:
         rule(folds=[{"name": "one", "repos": ["a/one"]}, {"name": "two", "repos": ["a/one"]}])
 
 
-def test_part_of_a_batch_keeps_pairs_that_are_whole() -> None:
-    batch = Batch(
-        torch.arange(6.0)[:, None, None], torch.tensor([1, 1, 1, 0, 0, 0]), torch.tensor([-1, -1, -1, 0, 1, -1])
-    )
-    part = part_of_batch(batch, [False, True, True, True, True, True])
-    assert part.inputs[:, 0, 0].tolist() == [1, 2, 3, 4, 5]
-    assert part.labels.tolist() == [1, 1, 0, 0, 0]
-    assert part.pairs.tolist() == [-1, -1, -1, 0, -1]
+def windows(repo: str, system: str, count: int) -> list[StoredWindow]:
+    return [StoredWindow(repo, "x", "-", system, int(system != "-"), -1, 100, 0)] * count
 
 
-class Head(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(4, 2)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.fc(features.mean(dim=-1))
-        return logits
-
-
-def batches(count: int = 6) -> list[Batch]:
-    torch.manual_seed(0)
-    labels = torch.tensor([0, 1] * 8)
-    return [
-        Batch(torch.randn(16, 4, 5) + 2.0 * labels[:, None, None] - 1.0, labels, torch.full((16,), -1))
-        for _ in range(count)
+def test_a_readout_learns_and_repeats_itself() -> None:
+    rng = np.random.default_rng(0)
+    rows = windows("a", "-", 40) + windows("b", "-", 40) + windows("a", "tts:x", 60) + windows("c", "vocoder:y", 20)
+    pooled = rng.normal(size=(160, 8)) + np.array([2.0 * row.is_spoof for row in rows])[:, None] * [
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
     ]
-
-
-def test_a_head_learns_and_repeats_itself() -> None:
-    torch.manual_seed(1)
-    fresh = Head()
-    first, second = (
-        fit_head(copy.deepcopy(fresh), batches(), rule(mixup=0.3, rate=0.05), 7, NoSteps(), "x") for _ in range(2)
-    )
+    first, second = (fit_readout(pooled, rows, 0.1, 0) for _ in range(2))
     assert not first.training
-    assert torch.equal(first.state_dict()["fc.weight"], second.state_dict()["fc.weight"])
-    held = batches(8)[7]
-    assert (first(held.inputs).argmax(dim=1) == held.labels).float().mean() > 0.95
+    assert torch.equal(first.weight, second.weight)
+    features = torch.zeros(2, 4, 3)
+    features[0, 0] = 2.0  # the mean of the first channel alone tells
+    logits = first(features)
+    assert logits[0, 0] > logits[1, 0]
+    assert torch.allclose(logits.sum(dim=1), torch.zeros(2), atol=1e-6)
 
 
-def test_mixing_stays_within_a_class() -> None:
-    labels = torch.tensor([0, 1] * 4)
-    batch = Batch(labels.float()[:, None, None] * 100 + torch.arange(8.0)[:, None, None], labels, torch.full((8,), -1))
-    mixed = mixed_up(batch, 0.5, np.random.default_rng(0))
-    assert (mixed.inputs[labels == 0] < 8).all()
-    assert (mixed.inputs[labels == 1] >= 100).all()
-    assert not torch.equal(mixed.inputs, batch.inputs)
-    assert mixed_up(batch, 0.0, np.random.default_rng(0)) is batch
+def test_what_only_tells_where_humans_were_recorded_is_not_looked_at() -> None:
+    rng = np.random.default_rng(0)
+    rows = windows("a", "-", 40) + windows("b", "-", 40) + windows("a", "tts:x", 80)
+    pooled = rng.normal(size=(160, 4))
+    pooled[:40, 0] += 20.0  # one source of human speech lies far out
+    pooled[80:, 1] += 1.0
+    seeing, blind = (fit_readout(pooled, rows, 1.0, directions) for directions in (0, 1))
+    assert abs(float(blind.weight[0])) < 0.1 * abs(float(seeing.weight[0]))
+    assert float(blind.weight[1]) > 0.5 * float(seeing.weight[1]) > 0
+
+
+def test_every_source_counts_whatever_its_share() -> None:
+    rng = np.random.default_rng(0)
+    rows = windows("a", "-", 100) + windows("a", "tts:many", 400) + windows("a", "tts:few", 10)
+    pooled = rng.normal(size=(510, 4))
+    pooled[100:500, 0] += 1.0
+    pooled[500:, 1] += 1.0
+    weight = fit_readout(pooled, rows, 0.1, 0).weight
+    alone = LogisticRegression(C=0.1).fit(pooled / pooled.std(axis=0), [row.is_spoof for row in rows]).coef_[0]
+    assert float(weight[1] / weight[0]) > 2 * alone[1] / alone[0]
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +138,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return {"kind": "manifest", "path": f"{name}/manifest.tsv"}
 
     content["data"] |= {"train": [source("one"), source("two")], "dev": [source("three")], "test": [source("four")]}
+    content["model"]["back_end"] = {"kind": "statistics-readout", "channels": 64}
     content["training"] = {
-        "kind": "folds", "batches": 12, "passes": 3, "rate": 2e-3, "ema_decay": 0.8,
+        "kind": "folds", "batches": 12, "inverse_penalty": 1.0,
         "families": {"buzz": ["tts:buzzer"]},
         "folds": [{"name": "first", "repos": ["made/one"]}, {"name": "rest", "repos": ["made/two", "made/three"]}],
     }  # fmt: skip
