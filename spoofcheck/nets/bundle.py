@@ -28,8 +28,8 @@ from spoofcheck.nets.config import (
 )
 from spoofcheck.nets.detector import Detector, build_detector
 from spoofcheck.nets.gate import Gate
-from spoofcheck.nets.readout import StatisticsReadout
 from spoofcheck.nets.index import CARD_FILE, WEIGHTS_FILE, shipped_entry
+from spoofcheck.nets.readout import StatisticsReadout
 from spoofcheck.nets.tracer import Tracer, build_tracer
 from spoofcheck.nets.trees import BoostedTrees
 

@@ -106,8 +106,8 @@ def test_what_only_tells_where_humans_were_recorded_is_not_looked_at() -> None:
     pooled[:40, 0] += 20.0  # one source of human speech lies far out
     pooled[80:, 1] += 1.0
     seeing, blind = (fit_readout(pooled, rows, 1.0, directions) for directions in (0, 1))
-    assert abs(float(blind.weight[0])) < 0.1 * abs(float(seeing.weight[0]))
-    assert float(blind.weight[1]) > 0.5 * float(seeing.weight[1]) > 0
+    assert abs(blind.weight[0].item()) < 0.1 * abs(seeing.weight[0].item())
+    assert blind.weight[1].item() > 0.5 * seeing.weight[1].item() > 0
 
 
 def test_every_source_counts_whatever_its_share() -> None:
@@ -118,7 +118,7 @@ def test_every_source_counts_whatever_its_share() -> None:
     pooled[500:, 1] += 1.0
     weight = fit_readout(pooled, rows, 0.1, 0).weight
     alone = LogisticRegression(C=0.1).fit(pooled / pooled.std(axis=0), [row.is_spoof for row in rows]).coef_[0]
-    assert float(weight[1] / weight[0]) > 2 * alone[1] / alone[0]
+    assert (weight[1] / weight[0]).item() > 2 * alone[1] / alone[0]
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +159,8 @@ def test_what_was_left_out_calibrates(finished: Path) -> None:
     assert (test["bonafide_trials"], test["spoof_trials"]) == (20, 40)
     assert test["eer"] < 0.35
     folds = {row["name"]: row for row in record.figures["dev"]["folds"]}
-    assert folds["first"]["spoof_trials"] == 40
-    assert folds["rest"]["spoof_trials"] == 60
+    assert folds["first"]["exhibit"]["spoof_trials"] == 40
+    assert folds["rest"]["exhibit"]["spoof_trials"] == 60
 
 
 def test_the_model_scans(finished: Path) -> None:

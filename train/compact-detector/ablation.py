@@ -1,8 +1,8 @@
-"""What each part of the recipe gave, by a simple probe: `python train/compact-detector/ablation.py RUN --data-root CORPUS`.
+"""What each part of the recipe gave: `python train/compact-detector/ablation.py RUN --data-root CORPUS`.
 
-The probe is a logistic regression on mean and deviation over time of the front-end's features, trained without each fold
-of the recipe in turn and scored on the windows it did without, as they are. It is quick enough to be run for every row,
-and the same for all of them; the shipped network is the last row and comes from the model's own record.
+Every row is a network that did without each fold of the recipe in turn, on windows as they are that it did without:
+the shipped readout on less data or without its projection, and a Nes2Net-LA in the readout's place. The front-end, its
+weights as published, is the same in all. Writes `ablation.json` beside this file; about 40 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -16,25 +16,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from safetensors.torch import load_file
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spoofcheck.cli.steps import RichSteps
 from spoofcheck.evaluation.metrics import bootstrap_interval, eer
+from spoofcheck.nets.gate import pool_features
+from spoofcheck.nets.nes2net import Nes2Net
 from spoofcheck.training.augment import crop_or_repeat
 from spoofcheck.training.data import read_run_data
 from spoofcheck.training.datamodule import augmented_batches, plan_of
 from spoofcheck.training.folds import Fold, folds_of
-from spoofcheck.training.initial import initial_network, load_front_end_weights
+from spoofcheck.training.initial import initial_network
+from spoofcheck.training.module import share_of_peak
 from spoofcheck.training.objectives import labels_of
 from spoofcheck.training.prepare import Prepared, prepare
 from spoofcheck.training.progress import Steps
+from spoofcheck.training.readout import fit_readout
 from spoofcheck.training.recipe import FoldsTraining, Recipe, read_recipe
 from spoofcheck.training.store import StoredWindow
 
 PACKAGES = ("debian/", "pypi/", "npm/", "made/")
+MOST_AS_THEY_ARE = 20
+
+Keep = Callable[[StoredWindow], bool]
+Score = Callable[[list[int], list[int]], NDArray[np.float64]]
+"""From places of training windows and of windows to be scored to raw scores of the latter."""
 
 
 def is_new(row: StoredWindow) -> bool:
@@ -42,130 +49,196 @@ def is_new(row: StoredWindow) -> bool:
     return row.repo.startswith(PACKAGES)
 
 
+def is_copy(row: StoredWindow) -> bool:
+    """Whether it is a copy of human speech."""
+    return row.system.startswith("copy:")
+
+
 def is_neural(row: StoredWindow) -> bool:
     """Whether it is a copy by a neural vocoder or a blend."""
-    return row.system.startswith("copy:") and row.system.removeprefix("copy:").startswith(("neural", "spectral", "m"))
+    return is_copy(row) and row.system.removeprefix("copy:").startswith(("neural", "spectral", "m"))
 
 
-ROWS: tuple[tuple[str, str, Callable[[StoredWindow], bool]], ...] = (
-    ("corpus alone", "published", lambda row: not is_new(row) and not row.system.startswith("copy:")),
-    ("+ copies by signal processing", "published", lambda row: not is_new(row) and not is_neural(row)),
-    ("+ copies by neural vocoders and blends", "published", lambda row: not is_new(row)),
-    ("+ human speech and engines from packages", "published", lambda row: True),
-    ("the same, stem tuned on pairs", "tuned", lambda row: True),
-    ("stem tuned on pairs, without copies", "tuned", lambda row: not row.system.startswith("copy:")),
+def everything(_: StoredWindow) -> bool:
+    """Keeps all windows."""
+    return True
+
+
+ROWS: tuple[tuple[str, int, Keep], ...] = (
+    ("corpus alone, no projection", 0, lambda row: not is_new(row) and not is_copy(row)),
+    ("+ copies by signal processing", 0, lambda row: not is_new(row) and not is_neural(row)),
+    ("+ copies by neural vocoders and blends", 0, lambda row: not is_new(row)),
+    ("+ human speech and engines from packages", 0, everything),
+    ("+ projection of human directions (shipped)", -1, everything),
+    ("the same without copies", -1, lambda row: not is_copy(row)),
 )
+"""What a row is called, human directions projected out (-1: the recipe's), the windows it learns from."""
+
+
+class Heard:
+    """Features of augmented training windows and of windows as they are, on the recipe's front-end."""
+
+    def __init__(self, recipe: Recipe, prepared: Prepared, batches: int, steps: Steps) -> None:
+        front_end = initial_network(recipe, 0).front_end.eval()
+        labels = labels_of(prepared.train.rows, None)
+        plan = plan_of(recipe, prepared, labels)
+        drawn = augmented_batches(recipe, prepared, labels, plan)
+        assert prepared.copies is not None
+        self.learnt: list[StoredWindow] = []
+        self._maps: list[Tensor] = []
+        self._pooled: list[NDArray[np.float64]] = []
+        for step in steps.over(range(batches), "Features of training windows", batches):
+            members = plan.members(step)
+            self.learnt += [(prepared.copies if m.copy else prepared.train).rows[m.row] for m in members]
+            self._hear(front_end, drawn[step].inputs)
+        groups: dict[tuple[str, str], list[int]] = {}
+        for index, row in enumerate(prepared.train.rows):
+            groups.setdefault((row.repo, row.system), []).append(index)
+        most = MOST_AS_THEY_ARE
+        chosen = [members[:: max(1, len(members) // most)][:most] for _, members in sorted(groups.items())]
+        plain = sorted(index for members in chosen for index in members)
+        self.plain = [prepared.train.rows[index] for index in plain]
+        for at in steps.over(range(0, len(plain), 16), "Features of windows as they are", -(-len(plain) // 16)):
+            waves = [
+                crop_or_repeat(prepared.train.wave(i), 64_000, np.random.default_rng(0)) for i in plain[at : at + 16]
+            ]
+            self._hear(front_end, torch.from_numpy(np.stack(waves)))
+        self.maps = torch.cat(self._maps)
+        """bfloat16 `[training windows, then plain ones, C, T]`."""
+        self.pooled = np.concatenate(self._pooled)
+        del self._maps, self._pooled
+
+    def _hear(self, front_end: nn.Module, waves: Tensor) -> None:
+        with torch.inference_mode():
+            features = front_end(waves)
+        self._maps.append(features.to(torch.bfloat16))
+        self._pooled.append(pool_features(features).double().numpy())
 
 
 def main() -> None:
     """Measure every row and write `ablation.json` beside this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of a run of this recipe")
+    parser.add_argument("run", type=Path, help="folder whose data/ holds the windows of a run of this recipe")
     parser.add_argument("--data-root", required=True, help="the corpus")
-    parser.add_argument("--batches", type=int, default=120, help="of augmented training windows")
     arguments = parser.parse_args()
     recipe = read_recipe(Path(__file__).parent, [f"data.root={arguments.data_root}"])
+    rule = recipe.training
+    assert isinstance(rule, FoldsTraining)
     steps = RichSteps(Console(stderr=True))
-    data = read_run_data(recipe)
     hashes = arguments.run / "hashes.json"
-    prepared = prepare(recipe, [*data.train, *data.dev], data.dev, arguments.run / "data", 2, steps, hashes)
-    assert isinstance(recipe.training, FoldsTraining)
-    folds = folds_of(recipe.training, [*data.train, *data.dev], tuple(recipe.data.copies))
-    weights = arguments.run / "before" / "weights.safetensors"
-    tables = {
-        "published": _features(recipe, _with_published_stem(recipe), prepared, arguments.batches, steps),
-        "tuned": _features(recipe, _with_tuned_stem(recipe, weights), prepared, arguments.batches, steps),
-    }
-    rows = [{"step": step, "stem": stem} | _left_out(tables[stem], folds, keep) for step, stem, keep in ROWS]
+    data = read_run_data(recipe, hashes)
+    clips = [*data.train, *data.dev]
+    prepared = prepare(recipe, clips, data.dev, arguments.run / "data", 2, steps, hashes)
+    folds = folds_of(rule, clips, tuple(recipe.data.copies))
+    heard = Heard(recipe, prepared, rule.batches, steps)
+    rows = []
+    for name, directions, keep in ROWS:
+        wanted = rule.human_directions if directions < 0 else directions
+
+        def by_readout(learnt: list[int], scored: list[int], wanted: int = wanted) -> NDArray[np.float64]:
+            readout = fit_readout(heard.pooled[learnt], [heard.learnt[i] for i in learnt], rule.inverse_penalty, wanted)
+            offset = len(heard.learnt)
+            places = [offset + i for i in scored]
+            standard = (heard.pooled[places] - readout.mean.numpy()) / readout.spread.numpy()
+            found: NDArray[np.float64] = standard @ readout.weight.detach().double().numpy()
+            return found + readout.bias.item()
+
+        rows.append({"step": name} | _left_out(heard, folds, keep, by_readout))
+        _tell(rows[-1])
+    for name, standardised in (("Nes2Net-LA for the readout", False), ("Nes2Net-LA, features standardised", True)):
+
+        def by_nes2net(learnt: list[int], scored: list[int], standardised: bool = standardised) -> NDArray[np.float64]:
+            return _nes2net_scores(heard, learnt, scored, standardised, recipe.seed, steps)
+
+        rows.append({"step": name} | _left_out(heard, folds, everything, by_nes2net))
+        _tell(rows[-1])
     place = Path(__file__).parent / "ablation.json"
     place.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    for row in rows:
-        print(
-            f"| {row['step']} | {100 * row['eer']:.1f} ({100 * row['low']:.1f}-{100 * row['high']:.1f}) | "
-            f"{100 * row['systems_eer']:.1f} | {row['bonafide_trials']} / {row['spoof_trials']} |"
-        )
 
 
-Table = tuple[list[StoredWindow], NDArray[np.float32], list[StoredWindow], NDArray[np.float32]]
-"""Rows and features of augmented training windows, then of windows as they are."""
-
-
-def _with_published_stem(recipe: Recipe) -> torch.nn.Module:
-    assert recipe.before is not None
-    network = initial_network(recipe, 0)
-    load_front_end_weights(recipe.before, network.front_end)
-    return network.front_end.eval()
-
-
-def _with_tuned_stem(recipe: Recipe, weights: Path) -> torch.nn.Module:
-    network = initial_network(recipe, 0)
-    state = load_file(weights)
-    front_end = {key.removeprefix("front_end."): value for key, value in state.items() if key.startswith("front_end.")}
-    network.front_end.load_state_dict(front_end, strict=True)
-    return network.front_end.eval()
-
-
-def _features(recipe: Recipe, front_end: torch.nn.Module, prepared: Prepared, batches: int, steps: Steps) -> Table:
-    labels = labels_of(prepared.train.rows, None)
-    plan = plan_of(recipe, prepared, labels)
-    drawn = augmented_batches(recipe, prepared, labels, plan)
-    assert prepared.copies is not None
-    rows: list[StoredWindow] = []
-    found = []
-    for step in steps.over(range(batches), "Features of training windows", batches):
-        members = plan.members(step)
-        rows += [(prepared.copies if member.copy else prepared.train).rows[member.row] for member in members]
-        found.append(_pooled(front_end, drawn[step].inputs))
-    plain = _plain_windows(prepared)
-    heard = [
-        _pooled(front_end, torch.from_numpy(np.stack([_wave(prepared, index) for index in plain[at : at + 16]])))
-        for at in steps.over(range(0, len(plain), 16), "Features of windows as they are", -(-len(plain) // 16))
-    ]
-    return rows, np.concatenate(found), [prepared.train.rows[index] for index in plain], np.concatenate(heard)
-
-
-def _plain_windows(prepared: Prepared, most: int = 40) -> list[int]:
-    """At most 40 windows of each system (or of human speech) of a repository, spread evenly."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for index, row in enumerate(prepared.train.rows):
-        groups.setdefault((row.repo, row.system), []).append(index)
-    chosen = [members[:: max(1, len(members) // most)][:most] for _, members in sorted(groups.items())]
-    return sorted(index for members in chosen for index in members)
-
-
-def _left_out(table: Table, folds: Sequence[Fold], keep: Callable[[StoredWindow], bool]) -> dict[str, float]:
-    rows, features, plain_rows, plain = table
-    scores, bonafide, sources, systems = [], [], [], []
+def _left_out(heard: Heard, folds: Sequence[Fold], keep: Keep, score: Score) -> dict[str, float]:
+    scores, places = [], []
     for fold in folds:
-        learnt = [i for i, row in enumerate(rows) if keep(row) and not fold.leaves_out(row)]
-        heard = [i for i, row in enumerate(plain_rows) if row.repo in fold.repos]
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300, class_weight="balanced"))
-        probe.fit(features[learnt], [not rows[i].is_spoof for i in learnt])
-        scores.append(probe.decision_function(plain[heard]))
-        bonafide += [not plain_rows[i].is_spoof for i in heard]
-        sources += [f"{plain_rows[i].repo}/{plain_rows[i].speaker}" for i in heard]
-        systems += [f"{plain_rows[i].repo}/{plain_rows[i].system}" for i in heard]
-    pooled, human, named = np.concatenate(scores), np.array(bonafide), np.array(systems)
-    low, high = bootstrap_interval(pooled, human, np.array(sources), eer, draws=500)
-    each = [eer(pooled[human | (named == one)], human[human | (named == one)]) for one in sorted(set(named[~human]))]
+        learnt = [i for i, row in enumerate(heard.learnt) if keep(row) and not fold.leaves_out(row)]
+        scored = [i for i, row in enumerate(heard.plain) if row.repo in fold.repos]
+        scores.append(score(learnt, scored))
+        places += scored
+    rows = [heard.plain[i] for i in places]
+    human = np.array([not row.is_spoof for row in rows])
+    bonafide = -np.concatenate(scores)
+    sources = np.array([f"{row.repo}/{row.speaker}" for row in rows])
+    systems = np.array([f"{row.repo}/{row.system}" for row in rows])
+    low, high = bootstrap_interval(bonafide, human, sources, eer, draws=500)
+    each = [
+        eer(bonafide[human | (systems == one)], human[human | (systems == one)]) for one in sorted(set(systems[~human]))
+    ]
     return {
-        "eer": round(eer(pooled, human), 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "systems_eer": round(float(np.mean(each)), 4),
+        "eer": round(eer(bonafide, human), 4),
+        "eer_low": round(low, 4),
+        "eer_high": round(high, 4),
+        "macro_eer": round(float(np.mean(each)), 4),
         "bonafide_trials": int(human.sum()),
         "spoof_trials": int((~human).sum()),
     }
 
 
-def _pooled(front_end: torch.nn.Module, waves: torch.Tensor) -> NDArray[np.float32]:
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        features = front_end(waves).float()
-    return torch.cat([features.mean(dim=-1), features.std(dim=-1)], dim=1).numpy()
+def _tell(row: dict[str, float]) -> None:
+    low, high = 100 * row["eer_low"], 100 * row["eer_high"]
+    print(
+        f"| {row['step']} | {100 * row['eer']:.1f} ({low:.1f}-{high:.1f}) | {100 * row['macro_eer']:.1f} |", flush=True
+    )
 
 
-def _wave(prepared: Prepared, index: int) -> NDArray[np.float32]:
-    return crop_or_repeat(prepared.train.wave(index), 64_000, np.random.default_rng(0))
+def _nes2net_scores(
+    heard: Heard, learnt: list[int], scored: list[int], standardised: bool, seed: int, steps: Steps
+) -> NDArray[np.float64]:
+    """Spoof logit minus bona fide logit of a Nes2Net-LA trained on cached features at half their frame rate.
+
+    Two passes in batches of 32, AdamW with a cosine, averaged weights, mixup within a class.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    network = Nes2Net(dropout=0.5, attention_dropout=0.3)
+    some = heard.maps[learnt[:1500]].float()
+    mean, spread = some.mean(dim=(0, 2))[:, None], some.std(dim=(0, 2))[:, None] + 1e-3
+    is_spoof = torch.tensor([heard.learnt[i].is_spoof for i in learnt])
+
+    def batch_of(places: Sequence[int]) -> Tensor:
+        maps = nn.functional.avg_pool1d(heard.maps[list(places)].float(), 2)
+        return (maps - mean) / spread if standardised else maps
+
+    order = np.concatenate([rng.permutation(len(learnt)) for _ in range(2)])
+    batches = [order[at : at + 32] for at in range(0, len(order), 32)]
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.2)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: share_of_peak(step, 20, len(batches)))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.97))
+    network.train()
+    for chosen in steps.over(batches, "Training Nes2Net-LA", len(batches)):
+        spoof = is_spoof[chosen]
+        maps = batch_of([learnt[i] for i in chosen])
+        partner = torch.arange(len(chosen))
+        for label in (False, True):
+            members = torch.nonzero(spoof == label)[:, 0]
+            partner[members] = members[torch.from_numpy(rng.permutation(len(members)))]
+        share = torch.from_numpy(np.maximum(drawn := rng.beta(1, 1, len(chosen)), 1 - drawn)).float()[:, None, None]
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(maps * share + maps[partner] * (1 - share)).float()
+        each = nn.functional.cross_entropy(logits, 1 - spoof.long(), label_smoothing=0.05, reduction="none")
+        loss = torch.stack([each[spoof == label].mean() for label in (False, True) if bool((spoof == label).any())])
+        optimiser.zero_grad(set_to_none=True)
+        loss.mean().backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(network)
+    trained = average.module.eval()
+    found = []
+    offset = len(heard.learnt)
+    with torch.inference_mode():
+        for at in range(0, len(scored), 32):
+            logits = trained(batch_of([offset + i for i in scored[at : at + 32]]))
+            found.append((logits[:, 0] - logits[:, 1]).double().numpy())
+    return np.concatenate(found)
 
 
 if __name__ == "__main__":
