@@ -24,4 +24,5 @@ def log_mel(wave: Tensor, bands: int, n_fft: int, hop: int, fmax_hz: float) -> T
 @cache
 def _filters(bands: int, n_fft: int, fmax_hz: float) -> Tensor:
     made: Any = librosa.filters.mel(sr=SAMPLE_RATE_HZ, n_fft=n_fft, n_mels=bands, fmin=0, fmax=fmax_hz)
-    return torch.from_numpy(made)
+    with torch.inference_mode(False):  # a cached tensor must serve training as well, whoever asked first
+        return torch.from_numpy(made)
