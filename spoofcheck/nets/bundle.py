@@ -27,6 +27,7 @@ from spoofcheck.nets.config import (
     read_model_file,
 )
 from spoofcheck.nets.detector import Detector, build_detector
+from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.gate import Gate
 from spoofcheck.nets.index import CARD_FILE, WEIGHTS_FILE, shipped_entry
 from spoofcheck.nets.readout import StatisticsReadout
@@ -185,7 +186,7 @@ def _load_weights(network: nn.Module, data: bytes, source: Path) -> None:
 
 def _check_parts(network: nn.Module, source: Path) -> None:
     for module in network.modules():
-        if isinstance(module, BoostedTrees | Gate | StatisticsReadout):
+        if isinstance(module, BoostedTrees | Gate | StatisticsEmbedding | StatisticsReadout):
             try:
                 module.check()
             except ValueError as error:

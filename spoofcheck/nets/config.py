@@ -206,7 +206,16 @@ class PooledEmbeddingConfig(_Config):
     dropout: float = Field(default=0.2, ge=0, lt=1)
 
 
-AnyHeadConfig = LayerAttentionConfig | PooledEmbeddingConfig
+class StatisticsEmbeddingConfig(_Config):
+    """Arguments of `spoofcheck.nets.embedding.StatisticsEmbedding`."""
+
+    kind: Literal["statistics-embedding"] = "statistics-embedding"
+    channels: PositiveInt = 1024
+    embedding: PositiveInt = 64
+    scale: float = Field(default=16.0, gt=0)
+
+
+AnyHeadConfig = LayerAttentionConfig | PooledEmbeddingConfig | StatisticsEmbeddingConfig
 HeadConfig = Annotated[AnyHeadConfig, Field(discriminator="kind")]
 
 

@@ -6,7 +6,13 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from spoofcheck.nets.config import AnyFrontEndConfig, AnyHeadConfig, LayerAttentionConfig
+from spoofcheck.nets.config import (
+    AnyFrontEndConfig,
+    AnyHeadConfig,
+    LayerAttentionConfig,
+    PooledEmbeddingConfig,
+)
+from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.frontends import build_front_end
 from spoofcheck.nets.nes2net import AttentiveStatisticsPooling
 
@@ -14,7 +20,7 @@ from spoofcheck.nets.nes2net import AttentiveStatisticsPooling
 class Tracer(nn.Module):
     """Shape: float32 waveform `[B, N]` at 16 kHz -> logits `[B, classes]`, in the order of the configuration."""
 
-    def __init__(self, front_end: nn.Module, head: LayerAttention | PooledEmbedding) -> None:
+    def __init__(self, front_end: nn.Module, head: Head) -> None:
         super().__init__()
         self.front_end = front_end
         self.head = head
@@ -116,6 +122,9 @@ class PooledEmbedding(nn.Module):
         return cast(Tensor, self.fc(self.dropout(embedding)))
 
 
+Head = LayerAttention | PooledEmbedding | StatisticsEmbedding
+
+
 def build_tracer(front_end: AnyFrontEndConfig, head: AnyHeadConfig, classes: int) -> Tracer:
     """The tracer two configurations describe, with fresh weights, in training mode.
 
@@ -128,7 +137,7 @@ def build_tracer(front_end: AnyFrontEndConfig, head: AnyHeadConfig, classes: int
     return Tracer(features, build_head(head, classes))
 
 
-def build_head(config: AnyHeadConfig, classes: int) -> LayerAttention | PooledEmbedding:
+def build_head(config: AnyHeadConfig, classes: int) -> Head:
     """The head a configuration describes, with fresh weights.
 
     Raises:
@@ -137,4 +146,6 @@ def build_head(config: AnyHeadConfig, classes: int) -> LayerAttention | PooledEm
     arguments = config.model_dump(exclude={"kind"})
     if isinstance(config, LayerAttentionConfig):
         return LayerAttention(**arguments, classes=classes)
-    return PooledEmbedding(**arguments, classes=classes)
+    if isinstance(config, PooledEmbeddingConfig):
+        return PooledEmbedding(**arguments, classes=classes)
+    return StatisticsEmbedding(**arguments, classes=classes)
