@@ -91,6 +91,7 @@ def test_a_recipe_survives_being_kept(tmp_path: Path) -> None:
         ("model.back_end=null", ["a detector has model.back_end and no model.head"]),
         ("task=tracer", ["a tracer has model.head and no model.back_end"]),
         ("classes={a: [x], b: [y]}", ["classes belong to a tracer"]),
+        ("model.back_end={kind: statistics-readout}", ["training.kind: folds", "need each other"]),
         ("training={kind: boosting, batches: 3}", ["training.kind: boosting", "name none"]),
     ],
 )

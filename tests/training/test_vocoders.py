@@ -110,4 +110,5 @@ def test_the_command_trains_what_is_missing(tmp_path: Path) -> None:
     assert again.exit_code == 0
     assert (out / "neural-vocos.safetensors").read_bytes() == weights
     wrong = CliRunner().invoke(app, ["corpus", "vocoders", str(manifest), "--out", str(out), "--vocoder", "x"])
-    assert wrong.exit_code == 2
+    assert isinstance(wrong.exception, UsageError)
+    assert "--vocoder 'x', expected one of neural-hifigan" in str(wrong.exception)
