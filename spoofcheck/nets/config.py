@@ -318,19 +318,27 @@ class ModelConfig(_AnyModel):
 
 
 class OpenSetConfig(_Config):
-    """When a tracer says that none of its classes made a clip: its largest softmax is below the threshold."""
+    """When a tracer says that none of its sources made a clip: what the method measures is below the threshold.
 
-    method: Literal["max-softmax"] = "max-softmax"
-    threshold: float = Field(ge=0, le=1)
+    `max-softmax` is the published tracers' rule, on the largest softmax; `prototype-cosine` is a rule on the largest
+    cosine to a prototype, which says the same of a source whatever others there are.
+    """
+
+    method: Literal["max-softmax", "prototype-cosine"] = "max-softmax"
+    threshold: float = Field(ge=-1, le=1)
     data: str = Field(description="what the threshold was chosen on")
+
+    @model_validator(mode="after")
+    def _is_a_share(self) -> Self:
+        if self.method == "max-softmax" and self.threshold < 0:
+            raise ValueError("a threshold on a softmax cannot be negative")
+        return self
 
     @property
     def words(self) -> str:
         """The rule as a scan applies and states it."""
-        return (
-            f"{UNKNOWN_SOURCE} when the largest similarity (softmax, averaged over the traced windows) is below "
-            f"{self.threshold:g}"
-        )
+        measure = "cosine" if self.method == "prototype-cosine" else "softmax, averaged over the traced windows"
+        return f"{UNKNOWN_SOURCE} when the largest similarity ({measure}) is below {self.threshold:g}"
 
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -366,6 +374,12 @@ class TracerConfig(_AnyModel):
         if taken:
             raise ValueError(f"{taken[0]!r} is what the open-set rule answers; a class needs another name")
         return classes
+
+    @model_validator(mode="after")
+    def _rule_has_its_prototypes(self) -> Self:
+        if self.open_set.method == "prototype-cosine" and not isinstance(self.head, StatisticsEmbeddingConfig):
+            raise ValueError(f"open_set.method 'prototype-cosine' needs a head with prototypes, not {self.head.kind!r}")
+        return self
 
     @model_validator(mode="after")
     def _systems_are_of_classes(self) -> Self:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from spoofcheck.errors import ModelError
 from spoofcheck.nets.bundle import load_tracer, save_bundle
@@ -17,7 +18,8 @@ from spoofcheck.nets.tracer import Tracer, build_tracer
 FRONT_END = SpectralStemConfig(channels=(2, 4))
 CONFIG = TracerConfig(
     name="tiny", version="1", front_end=FRONT_END, window_samples=4000,
-    head=StatisticsEmbeddingConfig(channels=build_front_end(FRONT_END).out_channels, embedding=6, scale=8), classes=("a", "b", "c"),
+    head=StatisticsEmbeddingConfig(channels=build_front_end(FRONT_END).out_channels, embedding=6, scale=8),
+    classes=("a", "b", "c"),
     open_set=OpenSetConfig(threshold=0.5, data="a test"), licence="none", training_data="none",
 )  # fmt: skip
 
@@ -86,3 +88,17 @@ def test_a_bundle_is_checked_when_it_is_written_and_keeps_its_answers(tmp_path: 
     network.head.prototypes[0] = 0
     with pytest.raises(ModelError, match="prototypes must have unit length"):
         save_bundle(tmp_path / "broken", CONFIG, network, "")
+
+
+def test_a_cosine_may_be_negative_and_a_softmax_may_not() -> None:
+    rule = OpenSetConfig(method="prototype-cosine", threshold=-0.2, data="a test")
+    assert rule.words == "unknown when the largest similarity (cosine) is below -0.2"
+    with pytest.raises(ValidationError, match="softmax cannot be negative"):
+        OpenSetConfig(threshold=-0.2, data="a test")
+
+
+def test_a_rule_on_prototypes_needs_a_head_that_has_them() -> None:
+    content = CONFIG.model_dump() | {"open_set": {"method": "prototype-cosine", "threshold": 0.4, "data": "a test"}}
+    assert TracerConfig.model_validate(content).open_set.threshold == 0.4
+    with pytest.raises(ValidationError, match="needs a head with prototypes, not 'pooled-embedding'"):
+        TracerConfig.model_validate(content | {"head": {"kind": "pooled-embedding"}})
