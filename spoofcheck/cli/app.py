@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spoofcheck import __version__
-from spoofcheck.cli import corpus, doctor, evaluate, models, report, scan, schema, train
+from spoofcheck.cli import corpus, doctor, evaluate, models, report, scan, schema, sources, train
 
 app = typer.Typer(
     name="spoofcheck",
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command(name="scan")(scan.scan)
 app.command(name="report")(report.report)
 app.add_typer(models.app, name="models")
+app.add_typer(sources.app, name="sources")
 app.command(name="train")(train.train)
 app.command(name="eval")(evaluate.evaluate)
 app.add_typer(corpus.app, name="corpus")

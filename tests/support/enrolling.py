@@ -1,0 +1,70 @@
+"""A tiny tracer with prototypes, and clips of invented sources: the same speech through different channels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.signal import butter, sosfilt
+
+from spoofcheck.nets.bundle import save_bundle
+from spoofcheck.nets.config import OpenSetConfig, SpectralStemConfig, StatisticsEmbeddingConfig, TracerConfig
+from spoofcheck.nets.embedding import StatisticsEmbedding
+from spoofcheck.nets.gate import pool_features
+from spoofcheck.nets.tracer import build_tracer
+from tests.support.audio import human_speech, write_wav
+
+RATE_HZ = 16_000
+CLIP_S = 1.2
+FILTERS = {"plain": None, "dull": ("low", 900.0), "thin": ("high", 1_500.0)}
+
+
+def embedding_tracer(directory: Path, seed: int = 0) -> Path:
+    """Write a loadable tracer with random weights and the prototypes A0, A1 and A2 to `directory` and return it.
+
+    Windows of one second. The features are standardised on speech, so that embeddings spread over the sphere.
+    """
+    config = TracerConfig(
+        name=directory.name,
+        version="1",
+        front_end=SpectralStemConfig(channels=(4, 4, 8, 8, 8, 16)),
+        window_samples=RATE_HZ,
+        head=StatisticsEmbeddingConfig(channels=64, embedding=8),
+        classes=("A0", "A1", "A2"),
+        open_set=OpenSetConfig(method="prototype-cosine", threshold=0.3, data="none: a stand-in for tests"),
+        licence="Apache-2.0",
+        training_data="none: random weights",
+    )
+    with torch.random.fork_rng(devices=()), torch.no_grad():
+        torch.manual_seed(seed)
+        network = build_tracer(config.front_end, config.head, len(config.classes)).eval()
+        head = network.head
+        assert isinstance(head, StatisticsEmbedding)
+        heard = np.concatenate([_filtered(human_speech(), name) for name in FILTERS])
+        windows = torch.from_numpy(heard[: len(heard) // RATE_HZ * RATE_HZ].reshape(-1, RATE_HZ))
+        pooled = pool_features(network.front_end(windows))
+        head.mean.copy_(pooled.mean(dim=0))
+        head.spread.copy_(pooled.std(dim=0).clamp(min=1e-3))
+    save_bundle(directory, config, network, "# Tiny\n\nRandom weights, for tests.\n")
+    return directory
+
+
+def clips_of(folder: Path, source: str, count: int = 5) -> list[Path]:
+    """Recordings "made by" a source, a key of `FILTERS`: different pieces of speech through its filter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    speech = _filtered(human_speech(), source)
+    length = round(CLIP_S * RATE_HZ)
+    starts = np.linspace(0, len(speech) - length, count).astype(int)
+    return [
+        write_wav(folder / f"{source}-{i}.wav", speech[start : start + length], RATE_HZ)
+        for i, start in enumerate(starts)
+    ]
+
+
+def _filtered(samples: np.ndarray, source: str) -> np.ndarray:
+    chosen = FILTERS[source]
+    if chosen is None:
+        return samples
+    kind, hz = chosen
+    return sosfilt(butter(6, hz, kind, fs=RATE_HZ, output="sos"), samples).astype(np.float32)
