@@ -137,7 +137,7 @@ def enroll(
     if path.exists() and read_store(path, identity).sha256 != kept.sha256:
         raise UsageError(f"{path}: changed while the clips were heard; nothing was written, run the command again")
     write_output(path, store_json(with_source(kept, enrolled)))
-    Console().print(*enrolment_tables(enrolled), sep="\n")
+    Console().print(enrolment_tables(enrolled))
     for other in enrolled.confused_with:
         _say(f"warning: {name!r} cannot be told apart from {other!r} on these clips: both are reported as one group")
     _say(f"{path}: {name!r} enrolled from {_clips(len(heard))}, revision {enrolled.revision}")
@@ -164,7 +164,7 @@ def evaluate(tracer: Tracer = None, store: Store = None, json: Json = False) -> 
     """Trace every enrolled clip as if it had not been enrolled: what is found again, and what is mistaken for what."""
     from rich.console import Console
 
-    from spoofcheck.cli.sources_tables import evaluation_json, evaluation_tables
+    from spoofcheck.cli.sources_tables import evaluation_json, evaluation_table
     from spoofcheck.detect.enrolment import evaluate_gallery, groups
     from spoofcheck.detect.gallery import acceptance, gallery_of, require_prototypes
     from spoofcheck.detect.sourcestore import read_store
@@ -179,7 +179,7 @@ def evaluate(tracer: Tracer = None, store: Store = None, json: Json = False) -> 
     if json:
         typer.echo(evaluation_json(identity, bundle.config.open_set, found), nl=False)
         return ExitStatus.CLEAR
-    Console().print(*evaluation_tables(found), sep="\n")
+    Console().print(evaluation_table(found))
     for group in groups(found):
         _say(f"warning: cannot be told apart, and are reported as one group: {', '.join(map(repr, group))}")
     return ExitStatus.CLEAR
@@ -245,11 +245,16 @@ def _embedded(
     for row, (sha256, path) in zip(steps.over(rows, "Listening", len(clips)), clips.items(), strict=True):
         try:
             if row.embedding is None:
-                raise ValueError(row.problem)
+                raise ValueError(_why(row.problem))
             heard.append(stored_clip(display_path(path.name), sha256, row.windows, row.embedding))
         except ValueError as error:
             left_out.append(f"{display_path(path)}: left out: {error}")
     return heard, left_out
+
+
+def _why(problem: str | None) -> str:
+    """A reason's code in words; the others explain themselves (docs/formats.md)."""
+    return "it holds no window with enough speech" if problem in (None, "no-speech") else str(problem)
 
 
 def _enrolled(

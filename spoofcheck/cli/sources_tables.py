@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from spoofcheck.audio.inputs import display_path
 from spoofcheck.cli.corpus_tables import cell
 from spoofcheck.render.text import MISSING, format_percent
 
@@ -44,7 +46,7 @@ def list_json(path: Path, store: SourceStore | None, shipped: Sequence[str]) -> 
     """Shipped and enrolled sources, without embeddings."""
     return _dumps(
         {
-            "store": str(path),
+            "store": display_path(path),
             "tracer": None if store is None else store.tracer.model_dump(mode="json"),
             "store_sha256": None if store is None else store.sha256,
             "sources": [
@@ -55,7 +57,7 @@ def list_json(path: Path, store: SourceStore | None, shipped: Sequence[str]) -> 
     )
 
 
-def enrolment_tables(source: StoredSource) -> tuple[Table, Table]:
+def enrolment_tables(source: StoredSource) -> Group:
     """Leave-one-out of a source that was just enrolled, and how far it keeps from its neighbours."""
     estimate = Table(box=None, show_header=False, pad_edge=False, title="Each clip against the others", **_TITLE)
     estimate.add_column()
@@ -75,10 +77,10 @@ def enrolment_tables(source: StoredSource) -> tuple[Table, Table]:
             f"{pair.closer_to_other} of {pair.clips}",
             Text("cannot be told apart", style="yellow") if pair.is_confused else "",
         )
-    return estimate, pairs
+    return Group(estimate, "", pairs)
 
 
-def evaluation_tables(rows: Sequence[Evaluated]) -> tuple[Table]:
+def evaluation_table(rows: Sequence[Evaluated]) -> Table:
     """Every source among the others."""
     table = _table(
         "source",
@@ -100,7 +102,7 @@ def evaluation_tables(rows: Sequence[Evaluated]) -> tuple[Table]:
             MISSING if row.nearest_similarity is None else f"{row.nearest_similarity:.3f}",
             _names(row.confused_with),
         )
-    return (table,)
+    return table
 
 
 def evaluation_json(tracer: StoreTracer, open_set: OpenSetConfig, rows: Sequence[Evaluated]) -> str:

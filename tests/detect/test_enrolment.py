@@ -19,7 +19,7 @@ from spoofcheck.detect.enrolment import (
     separability,
     without,
 )
-from spoofcheck.detect.gallery import Floats, Gallery, Source, unit
+from spoofcheck.detect.gallery import Accepts, Floats, Gallery, Source, unit
 
 SIZE = 16
 
@@ -39,7 +39,7 @@ def shipped(name: str, direction: int) -> Source:
     return Source(name, np.eye(SIZE)[direction], np.empty((0, SIZE)), "shipped", 0)
 
 
-def above(threshold: float):
+def above(threshold: float) -> Accepts:
     return lambda similarities: bool(similarities.max() >= threshold)
 
 
@@ -112,7 +112,6 @@ def test_the_same_source_twice_is_confused() -> None:
 
 
 def test_a_gap_is_measured_in_deviations() -> None:
-    """d' of a known pair: cosines to own 0.8 and 1 off by one, to the other the rest of the unit vector."""
     members = np.stack([unit(row) for row in ([1, 0.1], [1, -0.1], [1, 0.2], [1, -0.2], [1, 0.0])])
     source = Source("a", prototype_of(members), members, "enrolled", 5)
     (pair,) = separability(source, Gallery([Source("b", np.array([0.0, 1.0]), np.empty((0, 2)), "shipped", 0)]))

@@ -202,7 +202,7 @@ def test_two_sources_of_one_name_are_refused() -> None:
         ("Unknown-1", "open-set rule"),
         ("piper", "ships a source"),
         ("PIPER", "ships a source"),
-        ("ｐiper", "ships a source"),
+        ("\uff50iper", "ships a source"),
     ],
 )
 def test_names_that_mislead_are_refused(name: str, problem: str) -> None:

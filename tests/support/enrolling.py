@@ -16,8 +16,10 @@ from spoofcheck.nets.tracer import build_tracer
 from tests.support.audio import human_speech, write_wav
 
 RATE_HZ = 16_000
-CLIP_S = 1.2
-FILTERS = {"plain": None, "dull": ("low", 900.0), "thin": ("high", 1_500.0)}
+CLIP_S = 3.0
+FIRST_S = 3.5
+"""Every clip that begins here or later holds enough speech, whatever its filter."""
+FILTERS = {"plain": None, "dull": ("low", 900.0), "thin": ("high", 300.0)}
 
 
 def embedding_tracer(directory: Path, seed: int = 0) -> Path:
@@ -50,12 +52,12 @@ def embedding_tracer(directory: Path, seed: int = 0) -> Path:
     return directory
 
 
-def clips_of(folder: Path, source: str, count: int = 5) -> list[Path]:
-    """Recordings "made by" a source, a key of `FILTERS`: different pieces of speech through its filter."""
+def clips_of(folder: Path, source: str, count: int = 5, first_s: float = FIRST_S) -> list[Path]:
+    """Recordings "made by" a source, a key of `FILTERS`: pieces of speech from `first_s` on, through its filter."""
     folder.mkdir(parents=True, exist_ok=True)
     speech = _filtered(human_speech(), source)
     length = round(CLIP_S * RATE_HZ)
-    starts = np.linspace(0, len(speech) - length, count).astype(int)
+    starts = np.linspace(first_s * RATE_HZ, len(speech) - length, count).astype(int)
     return [
         write_wav(folder / f"{source}-{i}.wav", speech[start : start + length], RATE_HZ)
         for i, start in enumerate(starts)
@@ -67,4 +69,4 @@ def _filtered(samples: np.ndarray, source: str) -> np.ndarray:
     if chosen is None:
         return samples
     kind, hz = chosen
-    return sosfilt(butter(6, hz, kind, fs=RATE_HZ, output="sos"), samples).astype(np.float32)
+    return sosfilt(butter(4, hz, kind, fs=RATE_HZ, output="sos"), samples).astype(np.float32)
