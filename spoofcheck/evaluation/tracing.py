@@ -82,14 +82,43 @@ def tracing_figures(
         ValueError: no trial, lengths that differ, classes that repeat or are called "unseen", a probability that is
             none (the trial is named).
     """
-    names = [*classes, UNSEEN]
     values = check_probabilities(probabilities, classes)
     if len(truths) != len(values):
         raise ValueError(f"{len(truths)} truths, but probabilities of {len(values)} trials")
+    return decided_figures(
+        truths, values.argmax(axis=1), values.max(axis=1), classes, threshold, groups,
+        rule=rule or rule_words(threshold), draws=draws, seed=seed, embedding_map=embedding_map,
+    )  # fmt: skip
+
+
+def decided_figures(
+    truths: Sequence[str],
+    closed_set: Integers,
+    confidence: Floats,
+    classes: Sequence[str],
+    threshold: float,
+    groups: Sequence[str] | None = None,
+    *,
+    rule: str,
+    draws: int = 1_000,
+    seed: int = 0,
+    embedding_map: EmbeddingMap | None = None,
+) -> Tracing:
+    """All figures of trials that any rule gave a class and a confidence.
+
+    Args:
+        truths: `[N]`, the class of each trial; whatever is not among `classes` is unseen.
+        closed_set: `[N]`, number of the class each trial is given to when it is not unseen.
+        confidence: `[N]`, higher means more surely seen; below the threshold a trial is unseen.
+        classes: `[K]` names of the enrolled classes.
+        threshold: of the confidence.
+        rule: how a decision is reached, in words.
+
+    The others as for `tracing_figures`.
+    """
+    names = [*classes, UNSEEN]
     number = {name: i for i, name in enumerate(names)}
     truth = np.array([number.get(name, len(classes)) for name in truths], np.int64)
-    closed_set = values.argmax(axis=1)
-    confidence = values.max(axis=1)
     decision = np.where(confidence < threshold, len(classes), closed_set)
 
     is_seen = truth < len(classes)
@@ -98,7 +127,7 @@ def tracing_figures(
     seen_rows = list(_rows(confusion_matrix(truth[is_seen], decision[is_seen], len(names)), names))[:-1]
     correct = truth == decision
     return Tracing(
-        rule=rule or rule_words(threshold),
+        rule=rule,
         seen=_macro("seen", seen_rows, int(is_seen.sum()), _occurring(truth[is_seen], decision[is_seen], len(names))),
         unseen=rows[-1],
         overall=_macro("all", rows, len(truth), _occurring(truth, decision, len(names))),

@@ -12,7 +12,7 @@ from spoofcheck.evaluation.audit import Problem, SplitReport, check_files, check
 from spoofcheck.evaluation.clips import Clip
 from spoofcheck.evaluation.protocols import read_protocol
 from spoofcheck.training.objectives import UNSEEN, class_of, tracer_classes
-from spoofcheck.training.recipe import Recipe, SourceRule
+from spoofcheck.training.recipe import PrototypeTraining, Recipe, SourceRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,19 @@ class RunData:
 def read_run_data(recipe: Recipe, hash_cache: Path | None = None) -> RunData:
     """Read and audit the clips of a recipe.
 
-    A tracer's training and dev clips are the synthetic ones; those of no class stay in dev and test, as unseen.
+    A tracer's training and dev clips are the synthetic ones; those of no class stay in dev and test, as unseen. One of
+    prototypes keeps all clips of training and dev: human ones are copied.
 
     Raises:
         UsageError: a protocol cannot be read, a split is empty, a class has no clip.
     """
     train, dev, test = (_read(rules, Path(recipe.data.root)) for rules in _splits(recipe))
     classes = None
-    if recipe.task == "tracer":
+    if isinstance(recipe.training, PrototypeTraining):
+        test = [clip for clip in test if clip.is_spoof]
+        copies = [Clip(name, Path(name), "spoof", system=f"copy:{name}") for name in recipe.data.copies]
+        classes = tracer_classes(recipe, [*train, *dev, *copies])
+    elif recipe.task == "tracer":
         train, dev, test = ([clip for clip in clips if clip.is_spoof] for clips in (train, dev, test))
         classes = tracer_classes(recipe, train)
         train = [clip for clip in train if class_of(clip.system, classes) != UNSEEN]

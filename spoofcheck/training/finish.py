@@ -17,7 +17,7 @@ from spoofcheck.errors import ModelError
 from spoofcheck.evalschema import Tracing
 from spoofcheck.evaluation.clips import Clip
 from spoofcheck.evaluation.cliptracing import ClipTracer
-from spoofcheck.evaluation.tracing import tracing_figures
+from spoofcheck.evaluation.tracing import decided_figures, tracing_figures
 from spoofcheck.nets.bundle import load_tracer, save_bundle
 from spoofcheck.nets.config import (
     UNSEEN,
@@ -32,16 +32,18 @@ from spoofcheck.nets.config import (
     TracerConfig,
 )
 from spoofcheck.nets.detector import Detector
+from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.tracer import Tracer
 from spoofcheck.resources import templates_dir
 from spoofcheck.schema import TracingFigure
 from spoofcheck.training.calibrate import calibrate, thresholds
 from spoofcheck.training.cardplots import write_plot
 from spoofcheck.training.data import RunData
-from spoofcheck.training.exhibits import Recording, score_exhibits
+from spoofcheck.training.exhibits import Recording, capped, score_exhibits
 from spoofcheck.training.figures import detector_figures, rounded, validation_figures
 from spoofcheck.training.gate import fit_gates, gate_config, gate_figures, open_gate
 from spoofcheck.training.progress import Steps
+from spoofcheck.training.prototypes import FittedTracer
 from spoofcheck.training.rates import Figures
 from spoofcheck.training.recipe import Recipe
 from spoofcheck.training.record import RECORD_FILE, TrainingRecord
@@ -131,36 +133,48 @@ def finish_tracer(
     device: DeviceName,
     workers: int,
     steps: Steps,
+    fitted: FittedTracer | None = None,
 ) -> Finished:
     """Trace dev and test clips; fix the open-set threshold on dev; measure both.
+
+    Args:
+        fitted: of a tracer of prototypes: its rule is kept, and it has learnt from dev, so that test alone is measured.
 
     Raises:
         ModelError: no dev clip of a seen class could be traced.
     """
     assert data.classes is not None
-    config = _tracer_config(recipe, data.classes, head, recipe.finish.open_set_threshold, {})
+    published = OpenSetConfig(threshold=recipe.finish.open_set_threshold, data="as published")
+    open_set = published if fitted is None else fitted.open_set
+    config = _tracer_config(recipe, data.classes, head, open_set, {})
+    test = capped(data.test, recipe.finish.most_per_system.get("test"))
     save_bundle(scratch, config, network, "")
     try:
         tracer = ClipTracer(
             load_tracer(scratch), "all", device, workers=workers,
-            min_window_speech_s=recipe.finish.min_window_speech_s,
+            min_window_speech_s=recipe.finish.min_window_speech_s, embeddings=fitted is not None,
         )  # fmt: skip
         traced = {}
-        for split, clips in (("dev", data.dev), ("test", data.test)):
+        for split, clips in (("dev", data.dev if fitted is None else ()), ("test", test)):
             if not clips:
                 continue
             rows = steps.over(tracer.trace([clip.name for clip in clips], clips), f"Tracing {split}", len(clips))
             traced[split] = [
-                (clip, np.array(row.probabilities))
+                (clip, np.array(row.probabilities if fitted is None else row.embedding))
                 for clip, row in zip(clips, rows, strict=True)
                 if row.probabilities is not None
             ]
     finally:
         shutil.rmtree(scratch)
-    threshold = _open_set_threshold(recipe, config, traced["dev"])
-    measured = {split: _tracing(rows, config, threshold) for split, rows in traced.items() if rows}
+    if fitted is None:
+        open_set = _open_set(recipe, config, traced["dev"])
+        measured = {split: _tracing(rows, config, open_set.threshold) for split, rows in traced.items() if rows}
+    else:
+        measured = {split: _cosine_tracing(rows, config, fitted.head) for split, rows in traced.items() if rows}
     figures = {split: rounded(tracing.model_dump(mode="json")) for split, tracing in measured.items()}
-    return Finished(_tracer_config(recipe, data.classes, head, threshold, measured), figures)
+    if fitted is not None:
+        figures["open_set"] = rounded(fitted.figures)
+    return Finished(_tracer_config(recipe, data.classes, head, open_set, measured), figures)
 
 
 def write_model(directory: Path, finished: Finished, network: Detector | Tracer, record: TrainingRecord) -> None:
@@ -209,10 +223,9 @@ def _detector_config(
 
 
 def _tracer_config(
-    recipe: Recipe, classes: dict[str, tuple[str, ...]], head: HeadConfig, threshold: float,
+    recipe: Recipe, classes: dict[str, tuple[str, ...]], head: HeadConfig, open_set: OpenSetConfig,
     measured: dict[str, Tracing],
 ) -> TracerConfig:  # fmt: skip
-    chosen = recipe.finish.seen_acceptance
     return TracerConfig(
         name=recipe.name,
         version=recipe.version,
@@ -221,10 +234,7 @@ def _tracer_config(
         window_samples=recipe.model.window_samples,
         classes=tuple(classes),
         systems={name: patterns for name, patterns in classes.items() if patterns != (name,)},
-        open_set=OpenSetConfig(
-            threshold=threshold,
-            data="as published" if chosen is None else f"dev split: {chosen:.0%} of the seen clips are accepted",
-        ),
+        open_set=open_set,
         licence=recipe.licence,
         training_data=recipe.training_data,
         limitations=recipe.limitations,
@@ -251,18 +261,34 @@ def _figure(split: str, tracing: Tracing) -> TracingFigure:
 Traced = Sequence[tuple[Clip, NDArray[np.float64]]]
 
 
-def _open_set_threshold(recipe: Recipe, config: TracerConfig, dev: Traced) -> float:
+def _open_set(recipe: Recipe, config: TracerConfig, dev: Traced) -> OpenSetConfig:
     """The published 0.5, or the largest that accepts the wanted share of seen dev clips, rounded down to 0.01."""
     wanted = recipe.finish.seen_acceptance
     if wanted is None:
-        return recipe.finish.open_set_threshold
+        return config.open_set
     confidence = [float(row.max()) for clip, row in dev if config.class_of(clip.system) is not None]
     if not confidence:
         raise ModelError("no dev clip of a seen class could be traced, so that no threshold can be fixed")
-    return float(np.floor(100 * np.quantile(confidence, 1 - wanted)) / 100)
+    return OpenSetConfig(
+        threshold=float(np.floor(100 * np.quantile(confidence, 1 - wanted)) / 100),
+        data=f"dev split: {wanted:.0%} of the seen clips are accepted",
+    )
 
 
 def _tracing(rows: Traced, config: TracerConfig, threshold: float) -> Tracing:
     truths = [config.class_of(clip.system) or UNSEEN for clip, _ in rows]
     groups = [clip.source for clip, _ in rows]
     return tracing_figures(truths, np.stack([row for _, row in rows]), config.classes, threshold, groups)
+
+
+def _cosine_tracing(rows: Traced, config: TracerConfig, head: StatisticsEmbedding) -> Tracing:
+    """Figures of clips by the mean embedding of each, under the rule of the configuration."""
+    embeddings = np.stack([row / np.linalg.norm(row) for _, row in rows])
+    cosines = embeddings @ head.prototypes.double().numpy().T
+    confidence = cosines.max(axis=1)
+    if config.open_set.method == "max-softmax":
+        confidence = 1 / np.exp(head.scale * (cosines - confidence[:, None])).sum(axis=1)
+    return decided_figures(
+        [config.class_of(clip.system) or UNSEEN for clip, _ in rows], cosines.argmax(axis=1), confidence,
+        config.classes, config.open_set.threshold, [clip.source for clip, _ in rows], rule=config.open_set.words,
+    )  # fmt: skip

@@ -271,7 +271,48 @@ class FoldsTraining(Rule):
         return self
 
 
-TrainingRule = Annotated[GradientTraining | BoostingTraining | FoldsTraining, Field(discriminator="kind")]
+class PrototypeTraining(Rule):
+    """A tracer's statistics embedding on a frozen front-end, and its open-set rule (`training.prototypes`).
+
+    The classes of the recipe are families of generators. Rule and threshold are chosen on draws that leave families out
+    of training; the result learns from training and dev data alike.
+
+    Attributes:
+        most_per_system: windows of one system of a repository that are taken.
+        augmented: augmented versions of each window that are learnt from, beside it as it is.
+        shrinkage: of the covariance of the discriminant analysis that the embedding begins with.
+        steps: of the optimiser after it; 0 keeps the discriminant analysis.
+        batch: windows a step.
+        contrastive: weight of the contrastive loss beside the cross-entropy.
+        temperature: of the contrastive loss.
+        anchor: of what holds the projection where it began.
+        feature_dropout: share of the features left out of a window of a step.
+        left_out: families left out of a draw.
+        draws: to choose on, and as many to measure on.
+        held_share: of the clips of the others that are held back.
+        resampled: resampled sets of an interval.
+    """
+
+    kind: Literal["prototypes"] = "prototypes"
+    most_per_system: PositiveInt = 150
+    augmented: PositiveInt = 1
+    shrinkage: Annotated[float, Field(gt=0, le=1)] = 0.3
+    steps: NonNegativeInt = 300
+    batch: Annotated[int, Field(ge=4)] = 256
+    rate: Annotated[float, Field(gt=0)] = 1e-3
+    contrastive: Rate = 0.5
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    anchor: Rate = 0.01
+    feature_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    left_out: PositiveInt
+    draws: PositiveInt
+    held_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    resampled: PositiveInt = 200
+
+
+TrainingRule = Annotated[
+    GradientTraining | BoostingTraining | FoldsTraining | PrototypeTraining, Field(discriminator="kind")
+]
 
 
 class FinishRule(Rule):
@@ -346,8 +387,13 @@ class Recipe(Rule):
             raise ValueError(f"a {self.task} has model.{wanted} and no model.{other}")
         if self.task == "detector" and (self.classes or self.batch.kind == "classes"):
             raise ValueError("classes belong to a tracer")
-        if self.task == "tracer" and (self.batch.kind == "balanced" or self.data.copies):
+        prototypes = isinstance(self.training, PrototypeTraining)
+        if self.task == "tracer" and (self.batch.kind == "balanced" or (self.data.copies and not prototypes)):
             raise ValueError("a tracer takes batch.kind: classes or shuffled, and no data.copies")
+        if prototypes != (self.model.head is not None and self.model.head.kind == "statistics-embedding"):
+            raise ValueError("training.kind: prototypes and model.head.kind: statistics-embedding need each other")
+        if prototypes and (not self.classes or not self.data.store):
+            raise ValueError("training.kind: prototypes needs classes and data.store: true")
         if self.data.copies and not self.data.store:
             raise ValueError("data.copies needs data.store: true")
         readout = self.model.back_end is not None and self.model.back_end.kind == "statistics-readout"

@@ -42,10 +42,12 @@ from spoofcheck.training.nuisance import nuisance_auc, nuisance_features
 from spoofcheck.training.objectives import DetectionObjective, Objective, TracingObjective, labels_of
 from spoofcheck.training.prepare import Prepared, prepare, wait_until_prepared
 from spoofcheck.training.progress import Steps
+from spoofcheck.training.prototypes import FittedTracer, fit_prototypes
 from spoofcheck.training.recipe import (
     BoostingTraining,
     FoldsTraining,
     GradientTraining,
+    PrototypeTraining,
     Recipe,
     read_recipe,
     recipe_yaml,
@@ -104,7 +106,7 @@ def plan(recipe: Recipe) -> Plan:
         return Plan(data, 0, 0)
     network = initial_network(recipe, len(data.classes or ()))
     every = sum(p.numel() for p in network.parameters())
-    frozen = isinstance(recipe.training, FoldsTraining) or recipe.training.frozen_epochs == "all"
+    frozen = isinstance(recipe.training, FoldsTraining | PrototypeTraining) or recipe.training.frozen_epochs == "all"
     return Plan(data, every, every - frozen * sum(p.numel() for p in network.front_end.parameters()))
 
 
@@ -141,6 +143,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     trained: Trained | None = None
     folds: list[Fold] = []
     readouts: FoldReadouts | None = None
+    fitted: FittedTracer | None = None
     if isinstance(recipe.training, BoostingTraining):
         batches = augmented_batches(recipe, prepared, labels, plan_of(recipe, prepared, labels))
         drawn = DataLoader(batches, batch_size=None, sampler=range(recipe.training.batches), num_workers=drawers)
@@ -152,6 +155,15 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         folds = folds_of(recipe.training, [*data.train, *data.dev], tuple(recipe.data.copies))
         readouts = fit_folds(recipe, recipe.training, prepared, labels, folds, first.front_end, drawers, steps)
         network.back_end = readouts.final
+    elif isinstance(recipe.training, PrototypeTraining):
+        assert isinstance(first, Tracer)
+        assert data.classes is not None
+        network = first
+        kept = out / DATA
+        fitted = fit_prototypes(
+            recipe, recipe.training, prepared, data.classes, network.front_end, kept, drawers, steps
+        )
+        network.head = fitted.head
     else:
         assert first is not None
         network = first
@@ -170,7 +182,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         nuisance = _nuisance(recipe, prepared, labels, steps)
     else:
         assert recipe.model.head is not None
-        finished = finish_tracer(recipe, data, network, recipe.model.head, scratch, device, workers, steps)
+        finished = finish_tracer(recipe, data, network, recipe.model.head, scratch, device, workers, steps, fitted)
         nuisance = None
     record = TrainingRecord(
         recipe=recipe.model_dump(mode="json", exclude={"data": {"root"}}),
@@ -197,8 +209,9 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
 
 
 def _prepared(recipe: Recipe, data: RunData, folder: Path, hashes: Path, workers: int, steps: Steps) -> Prepared:
-    """The windows of a run; with folds it learns from dev as well."""
-    train = [*data.train, *data.dev] if isinstance(recipe.training, FoldsTraining) else data.train
+    """The windows of a run; with folds or prototypes it learns from dev as well."""
+    from_all = isinstance(recipe.training, FoldsTraining | PrototypeTraining)
+    train = [*data.train, *data.dev] if from_all else data.train
     if is_main_process():
         return prepare(recipe, train, data.dev, folder, workers, steps, hashes)
     return wait_until_prepared(recipe, train, data.dev, folder, hashes)
