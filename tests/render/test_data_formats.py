@@ -183,4 +183,5 @@ def test_windows_reach_every_format_that_holds_them() -> None:
         "raw_score": None,
         "spoof_llr": None,
         "not_scored": "no-speech",
+        "validity_distance": None,
     }

@@ -206,16 +206,15 @@ def test_the_schedule_knows_how_many_steps_there_are() -> None:
 
 
 def test_the_schedule_warms_up_and_falls() -> None:
-    shares = [share_of_peak(step, RULE, 20) for step in range(25)]
+    shares = [share_of_peak(step, 4, 20, 0.1) for step in range(25)]
     assert shares[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     assert shares[12] == pytest.approx(0.1 + 0.9 * 0.5)  # half-way between warm-up and end
     assert shares[8] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi / 4)))
     assert shares[20:] == pytest.approx([0.1] * 5)
     assert all(later < earlier for earlier, later in pairwise(shares[4:21]))
-    constant = RULE.model_copy(update={"schedule": "constant"})
-    assert [share_of_peak(step, constant, 20) for step in (0, 3, 4, 19, 30)] == [0.25, 1.0, 1.0, 1.0, 1.0]
-    assert share_of_peak(0, RULE.model_copy(update={"warmup_steps": 0}), 1) == 1.0
-    assert share_of_peak(5, RULE, 3) == pytest.approx(0.1)  # a run that ends in its warm-up
+    assert [share_of_peak(step, 4, 20, 1.0) for step in (0, 3, 4, 19, 30)] == [0.25, 1.0, 1.0, 1.0, 1.0]  # constant
+    assert share_of_peak(0, 0, 1, 0.1) == 1.0
+    assert share_of_peak(5, 4, 3, 0.1) == pytest.approx(0.1)  # a run that ends in its warm-up
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

@@ -44,9 +44,13 @@ def train(content: dict[str, Any], out: Path, options: RunOptions = CPU) -> Path
 
 @pytest.fixture(scope="module")
 def detector(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recipe = detector_recipe(corpus)
+    return train(gated_recipe(corpus), tmp_path_factory.mktemp("run") / "detector")
+
+
+def gated_recipe(corpus: Path, **options: int) -> dict[str, Any]:
+    recipe = detector_recipe(corpus, **options)
     recipe["finish"]["gate_components"] = 8
-    return train(recipe, tmp_path_factory.mktemp("run") / "detector")
+    return recipe
 
 
 def test_a_detector_beats_chance_on_clips_it_never_saw(detector: Path) -> None:
@@ -137,7 +141,7 @@ def test_a_folder_holds_one_run(corpus: Path, detector: Path, tmp_path: Path) ->
         train(detector_recipe(corpus), out)
     again = RunOptions(Machine("cpu"), resume=True)
     with pytest.raises(UsageError, match=r"another recipe \(differs in training\)"):
-        train(detector_recipe(corpus, epochs=9), out, again)
+        train(gated_recipe(corpus, epochs=9), out, again)
     (tmp_path / "x").touch()
     with pytest.raises(UsageError, match="not empty"):
         train(detector_recipe(corpus), tmp_path)
@@ -209,5 +213,5 @@ def test_a_tracer_beats_chance_and_loads(corpus: Path, tmp_path: Path) -> None:
 
 def test_the_resolved_recipe_is_kept(detector: Path, corpus: Path) -> None:
     kept = yaml.safe_load((detector.parent / RECIPE).read_text(encoding="utf-8"))
-    assert Recipe.model_validate(kept) == Recipe.model_validate(detector_recipe(corpus))
+    assert Recipe.model_validate(kept) == Recipe.model_validate(gated_recipe(corpus))
     assert json.loads((detector / "training.json").read_text(encoding="utf-8"))["recipe"]["data"].get("root") is None

@@ -39,6 +39,7 @@ NOT_SHOWN: Mapping[str, str] = MappingProxyType(
         "act_dcf": "the same figure as detection.overall.act_dcf",
         "cllr": "the same figure as detection.overall.cllr",
         "model.validation": "measured on other data; belongs to the model's card",
+        "model.validity": "limits of the gate that the LLRs went through; belongs to the model's card",
     }
 )
 """Fields of an evaluation document that its page leaves out on purpose, and why."""
