@@ -227,7 +227,7 @@ def _open_set(
                 except ValueError as error:
                     raise UsageError(f"key 'training.draws': {error}") from error
             best = max(PROTOTYPE_RULES, key=balances.__getitem__)
-            thresholds[best] = float(np.floor(100 * thresholds[best]) / 100)
+            thresholds[best] = float(np.floor(1000 * thresholds[best]) / 1000)  # a softmax may be near 1
             continue
         if measured is None:
             measured = trials[best]
