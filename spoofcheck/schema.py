@@ -109,25 +109,72 @@ class MediaInfo(_Model):
 
 
 class SourceMatch(_Model):
-    """One enrolled source, and how similar a traced exhibit is to it; it is never said that the source made it."""
+    """One known source, and how similar a traced exhibit is to it; it is never said that the source made it."""
 
-    name: OutsideText = Field(description="the enrolled source")
+    name: OutsideText = Field(description="the source")
     similarity: float = Field(
-        ge=0,
+        ge=-1,
         le=1,
-        description="mean softmax output over the traced windows: relative among the enrolled sources, all of which "
-        "sum to 1, and no probability of origin",
+        description="by the trace's measure: 'cosine' to the source's prototype, or 'softmax', the mean output over "
+        "the traced windows, relative among sources that sum to 1; no probability of origin",
+    )
+    origin: Literal["shipped", "enrolled"] = Field(
+        default="shipped", description="shipped with the tracer, or enrolled by its user from clips"
+    )
+    llr: float | None = Field(
+        default=None,
+        description="natural-log LR of this similarity, bounded: a system of this source made the exhibit, against "
+        "another one did; null without such a calibration, and when the channel test failed",
+    )
+
+
+ChannelTestPart = Literal["residue", "codec"]
+
+
+class ChannelTest(_Model):
+    """Whether a trace rests on the speech: the same tracing without speech, and of a copy through a codec.
+
+    A source that is found in what is not speech, or lost in a copy, may be known by its channel.
+    """
+
+    residue_s: float = Field(ge=0, description="seconds without speech that were traced; 0 when there was too little")
+    residue_decision: OutsideText | None = Field(
+        default=None, description="what the open-set rule says of them; null when there was too little"
+    )
+    residue_similarity: float | None = Field(
+        default=None, ge=-1, le=1, description="their similarity to the source of the trace's decision"
+    )
+    codec: str = Field(description="what the traced windows went through for the copy, in words")
+    codec_decision: OutsideText = Field(description="what the open-set rule says of the copy")
+    codec_similarity: float = Field(ge=-1, le=1, description="its similarity to the source of the trace's decision")
+    failed: tuple[ChannelTestPart, ...] = Field(
+        default=(),
+        description="'residue': without speech the decision is the same; 'codec': the copy's decision is another",
     )
 
 
 class TraceInfo(_Model):
-    """The open-set decision on one exhibit: an enrolled source that it is most similar to, or none of them."""
+    """The open-set decision on one exhibit: a known source that it is most similar to, or none of them."""
 
-    decision: OutsideText = Field(description="name of the most similar enrolled source, or 'unknown'")
+    decision: OutsideText = Field(description="name of the most similar source, or 'unknown'")
     rule: OutsideText = Field(description="the open-set rule with its threshold, in words")
-    threshold: float = Field(ge=0, le=1, description="largest similarity below it: unknown")
+    measure: Literal["softmax", "cosine"] = Field(default="softmax", description="what similarities are")
+    threshold: float = Field(ge=-1, le=1, description="of the rule: below it, unknown")
     windows: int = Field(ge=1, description="windows that were traced")
-    enrolled: int = Field(ge=1, description="sources the tracer knows")
+    enrolled: int = Field(ge=1, description="sources it was compared with, shipped and enrolled")
+    group: tuple[OutsideText, ...] = Field(
+        default=(),
+        description="the decision's source and those that cannot be told apart from it; empty when it stands alone",
+    )
+    unknown_group: OutsideText | None = Field(
+        default=None, description="e.g. 'Unknown-1': unknown exhibits that are alike share the name; null without any"
+    )
+    channel_test: ChannelTest | None = Field(
+        default=None, description="null when the decision is 'unknown', and for tracers without prototypes"
+    )
+    embedding: tuple[float, ...] | None = Field(
+        default=None, description="the exhibit as the tracer places it, at unit length; null without prototypes"
+    )
 
 
 class Finding(_Model):
@@ -267,6 +314,17 @@ class TracingFigure(_Model):
     )
 
 
+class CosineCalibrationInfo(_Model):
+    """How a cosine becomes a likelihood ratio, and what that was measured on."""
+
+    data: str = Field(description="what it was fitted on")
+    target_trials: int = Field(ge=1, description="trials of the first proposition")
+    other_trials: int = Field(ge=1, description="trials of the second proposition")
+    llr_bound: float = Field(gt=0, description="no LLR beyond plus or minus this is reported")
+    eer: float = Field(ge=0, le=1, description="equal error rate of the cosine, 0 to 1")
+    cllr: float = Field(description="log-likelihood-ratio cost of the LLRs, bits")
+
+
 class TracerInfo(_Model):
     """Which tracer compared exhibits with known sources, and what it knows."""
 
@@ -277,12 +335,52 @@ class TracerInfo(_Model):
     config_sha256: str = Field(description="SHA-256 of config.json")
     licence: str = Field(description="of the weights")
     training_data: str = Field(description="what the tracer was trained on")
-    classes: tuple[OutsideText, ...] = Field(min_length=1, description="the enrolled sources")
+    classes: tuple[OutsideText, ...] = Field(min_length=1, description="the sources shipped with it")
     rule: str = Field(description="the open-set rule with its threshold, in words")
-    threshold: float = Field(ge=0, le=1, description="largest similarity below it: unknown")
+    threshold: float = Field(ge=-1, le=1, description="of the rule: below it, unknown")
     threshold_data: str = Field(description="where the threshold comes from")
+    groups: tuple[tuple[OutsideText, ...], ...] = Field(
+        default=(), description="shipped sources that the tracer cannot tell apart"
+    )
+    source_calibration: CosineCalibrationInfo | None = Field(
+        default=None, description="of the similarity to a source; null without LLRs of sources"
+    )
+    link_calibration: CosineCalibrationInfo | None = Field(
+        default=None, description="of the similarity of two exhibits; null without groups of unknown exhibits"
+    )
     limitations: tuple[str, ...] = Field(description="what the tracer must not be relied on for")
     validation: tuple[TracingFigure, ...] = Field(default=(), description="measured figures")
+
+
+class EnrolledSourceInfo(_Model):
+    """One source that the user enrolled, and what it rests on."""
+
+    name: OutsideText = Field(description="as the user called it")
+    note: OutsideText = Field(description="the user's word on where its clips are from; may be empty")
+    created_at: str = Field(description="ISO 8601, UTC")
+    revision: int = Field(ge=1, description="raised whenever it is enrolled again")
+    clips: int = Field(ge=1, description="recordings it was made from")
+    content_sha256: str = Field(description="SHA-256 of the clips' hashes and embeddings")
+    closest: int = Field(ge=0, description="of its clips, those found again with the clip itself left out")
+    confused_with: tuple[OutsideText, ...] = Field(
+        default=(), description="sources that it could not be told apart from when it was enrolled"
+    )
+
+
+class SourceStoreInfo(_Model):
+    """The file of enrolled sources that exhibits were compared with."""
+
+    path: OutsideText = Field(description="as given or found")
+    sha256: str = Field(description="of its content, as the file states it")
+    sources: tuple[EnrolledSourceInfo, ...] = Field(description="in the order of enrolling")
+
+
+class UnknownGroup(_Model):
+    """Exhibits that no known source is close to, and that are alike."""
+
+    name: OutsideText = Field(description="e.g. 'Unknown-1'")
+    exhibits: int = Field(ge=1, description="findings of this document that belong to it")
+    earlier: int = Field(default=0, ge=0, description="exhibits of the same case scanned before, not in this document")
 
 
 class OptionsInfo(_Model):
@@ -312,6 +410,8 @@ class ScanDocument(_Model):
     run: RunInfo = Field(description="when, where, how long")
     model: ModelInfo = Field(description="what scored")
     tracer: TracerInfo | None = Field(default=None, description="what compared with known sources; null without one")
+    enrolled: SourceStoreInfo | None = Field(default=None, description="sources of the user's own; null without any")
+    unknown_groups: tuple[UnknownGroup, ...] = Field(default=(), description="unknown exhibits that are alike, by name")
     options: OptionsInfo = Field(description="what shaped the numbers")
     findings: tuple[Finding, ...] = Field(description="in the order of the inputs")
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spoofcheck.errors import ModelError, UsageError
 from spoofcheck.nets.bundle import TracerBundle
+from spoofcheck.nets.config import UNKNOWN_SOURCE
 from spoofcheck.nets.embedding import StatisticsEmbedding
 
 Floats = NDArray[np.float64]
@@ -110,6 +111,13 @@ class Gallery:
         # Row by row: a matrix product may round differently for another number of rows.
         similarities: Floats = (self._prototypes * vector).sum(axis=1)
         return similarities
+
+
+def decided(gallery: Gallery, similarities: Floats, accepts: Accepts) -> str:
+    """The open-set decision: the name of the closest source, or `unknown`; the first of several that are as close."""
+    if not len(gallery) or not accepts(similarities):
+        return UNKNOWN_SOURCE
+    return gallery.names[int(similarities.argmax())]
 
 
 def unit(vector: ArrayLike) -> Floats:

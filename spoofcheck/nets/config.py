@@ -341,6 +341,17 @@ class OpenSetConfig(_Config):
         return f"{UNKNOWN_SOURCE} when the largest similarity ({measure}) is below {self.threshold:g}"
 
 
+class CosineCalibration(LogisticMap):
+    """`llr = slope * cosine + intercept`, natural log, bounded; and what it was fitted and measured on."""
+
+    llr_bound: float = Field(gt=0, description="largest magnitude of an LLR the trials support")
+    data: str
+    target_trials: PositiveInt = Field(description="trials of the first proposition")
+    other_trials: PositiveInt = Field(description="trials of the second proposition")
+    eer: float = Field(ge=0, le=1)
+    cllr: float = Field(ge=0)
+
+
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 SystemPattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -362,6 +373,15 @@ class TracerConfig(_AnyModel):
         default={}, description="glob patterns of the systems a class stands for, beside the one of its own name"
     )
     open_set: OpenSetConfig
+    groups: tuple[Annotated[tuple[ClassName, ...], Field(min_length=2)], ...] = Field(
+        default=(), description="classes that cannot be told apart; none is in two groups"
+    )
+    source_calibration: CosineCalibration | None = Field(
+        default=None, description="of the cosine to a source: a system of it made the clip, or another one did"
+    )
+    link_calibration: CosineCalibration | None = Field(
+        default=None, description="of the cosine of two clips: systems of one source made them, or of two"
+    )
     validation: tuple[TracingFigure, ...] = ()
 
     @field_validator("classes")
@@ -379,6 +399,23 @@ class TracerConfig(_AnyModel):
     def _rule_has_its_prototypes(self) -> Self:
         if self.open_set.method == "prototype-cosine" and not isinstance(self.head, StatisticsEmbeddingConfig):
             raise ValueError(f"open_set.method 'prototype-cosine' needs a head with prototypes, not {self.head.kind!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _calibrations_have_their_cosines(self) -> Self:
+        calibrated = self.source_calibration is not None or self.link_calibration is not None
+        if calibrated and not isinstance(self.head, StatisticsEmbeddingConfig):
+            raise ValueError(f"calibrations of cosines need a head with prototypes, not {self.head.kind!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_of_classes(self) -> Self:
+        grouped = [name for group in self.groups for name in group]
+        strangers = sorted(set(grouped) - set(self.classes))
+        if strangers:
+            raise ValueError(f"'groups' names {strangers[0]!r}, which is not among the classes")
+        if len(set(grouped)) < len(grouped):
+            raise ValueError("'groups' names a class twice")
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,13 @@ import torch
 from scipy.signal import butter, sosfilt
 
 from spoofcheck.nets.bundle import save_bundle
-from spoofcheck.nets.config import OpenSetConfig, SpectralStemConfig, StatisticsEmbeddingConfig, TracerConfig
+from spoofcheck.nets.config import (
+    CosineCalibration,
+    OpenSetConfig,
+    SpectralStemConfig,
+    StatisticsEmbeddingConfig,
+    TracerConfig,
+)
 from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.gate import pool_features
 from spoofcheck.nets.tracer import build_tracer
@@ -19,6 +25,11 @@ RATE_HZ = 16_000
 CLIP_S = 3.0
 FIRST_S = 3.5
 """Every clip that begins here or later holds enough speech, whatever its filter."""
+STAND_IN_CALIBRATION = CosineCalibration(
+    slope=8.0, intercept=-4.0, llr_bound=3.0, data="none: a stand-in for tests", target_trials=40, other_trials=400,
+    eer=0.2, cllr=0.7,
+)  # fmt: skip
+"""An LLR of 0 at a cosine of 0.5."""
 FILTERS = {"plain": None, "dull": ("low", 900.0), "thin": ("high", 300.0)}
 
 
@@ -35,6 +46,8 @@ def embedding_tracer(directory: Path, seed: int = 0) -> Path:
         head=StatisticsEmbeddingConfig(channels=64, embedding=8),
         classes=("A0", "A1", "A2"),
         open_set=OpenSetConfig(method="prototype-cosine", threshold=0.3, data="none: a stand-in for tests"),
+        source_calibration=STAND_IN_CALIBRATION,
+        link_calibration=STAND_IN_CALIBRATION,
         licence="Apache-2.0",
         training_data="none: random weights",
     )
