@@ -6,6 +6,8 @@ probability of a proposition, names a maker, or reads an error rate as that of t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from spoofcheck.render.text import count, format_llr, format_ratio
 from spoofcheck.render.verbal import strength
 from spoofcheck.schema import Finding, Verdict
@@ -34,6 +36,50 @@ NOT_SCORED_WORDS = {"no-speech": "too little speech"}
 """Why a window has no score; a code that is missing here is shown as it is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What a likelihood ratio weighs, as parts of "EVIDENCE about 33 times more probable if FIRST than if SECOND".
+
+    Attributes:
+        evidence: subject and verb, e.g. `"the similarity is"`.
+        first: what a positive LLR supports, as it is said first and as it is said in second place, e.g.
+            `("one source made both", "one source did")`.
+        second: what a negative LLR supports, e.g. `("two sources made them", "two sources did")`.
+    """
+
+    evidence: str
+    first: tuple[str, str]
+    second: tuple[str, str]
+
+
+SPEECH = Weighed("the findings are", ("H1 is true", "H1 is true"), ("H2 is true", "H2 is true"))
+SOURCE = Weighed(
+    "the similarity is",
+    ("a system of this source made the recording", "one of this source did"),
+    ("a system of another source made the recording", "another did"),
+)
+ONE_SOURCE = Weighed(
+    "the similarity is",
+    ("one source made both", "one source did"),
+    ("two sources made them", "two sources did"),
+)
+
+
+def times_more_probable(llr: float, bound: float, weighed: Weighed) -> str:
+    """What a natural-log LR says, in the direction it points and capped at its calibration's bound; no full stop.
+
+    `"the similarity is about 33 times more probable if one source made both than if two sources did"`; at the bound
+    "at least"; on the lowest step of the verbal scale "about as probable if ... as if ...".
+    """
+    support = strength(llr, bound)
+    first, second = weighed.first, weighed.second
+    if support.negligible:
+        return f"{weighed.evidence} about as probable if {first[0]} as if {second[1]}"
+    favoured, other = (first[0], second[1]) if support.favours == "H1" else (second[0], first[1])
+    about = "at least" if support.at_bound else "about"
+    return f"{weighed.evidence} {about} {format_ratio(support.ratio)} times more probable if {favoured} than if {other}"
+
+
 def opinion(finding: Finding, bound: float) -> str:
     """The pooled LLR in words, in the direction it points and capped at the calibration's bound.
 
@@ -48,12 +94,8 @@ def opinion(finding: Finding, bound: float) -> str:
     if support.negligible:
         text = f"{support.phrase} for either proposition."
     else:
-        about = "at least" if support.at_bound else "about"
-        text = (
-            f"{support.phrase} for {support.favours} rather than {support.over}: the findings are {about} "
-            f"{format_ratio(support.ratio)} times more probable if {support.favours} is true than if "
-            f"{support.over} is true."
-        )
+        weighed = times_more_probable(finding.spoof_llr, bound, SPEECH)
+        text = f"{support.phrase} for {support.favours} rather than {support.over}: {weighed}."
     return pooled + text if pooled else text[0].upper() + text[1:]
 
 

@@ -63,3 +63,17 @@ def test_a_trace_speaks_of_likeness_and_never_of_a_maker() -> None:
     unknown = finding("a", Verdict.SPOOF, 3.0, [3.0], sources=[("VITS", 0.49), ("XTTS v2", 0.3)])
     assert wording.similar_to(unknown) == "unknown: closest enrolled VITS, of 4 enrolled sources"
     assert wording.similar_to(of_verdict(Verdict.SPOOF)) == ""
+
+
+@pytest.mark.parametrize(
+    ("llr", "text"),
+    [
+        (3.5, "the similarity is about 33 times more probable if one source made both than if two sources did"),
+        (-3.5, "the similarity is about 33 times more probable if two sources made them than if one source did"),
+        (9.0, "the similarity is at least 990 times more probable if one source made both than if two sources did"),
+        (0.3, "the similarity is about as probable if one source made both as if two sources did"),
+        (-0.3, "the similarity is about as probable if one source made both as if two sources did"),
+    ],
+)
+def test_a_ratio_is_told_in_the_direction_it_points(llr: float, text: str) -> None:
+    assert wording.times_more_probable(llr, 6.9, wording.ONE_SOURCE) == text
