@@ -10,75 +10,69 @@ forges a store on purpose can compute it anew.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Self
 
 import numpy as np
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AwareDatetime, Field, PositiveInt, field_validator, model_validator
 
 from spoofcheck.detect.enrolment import MIN_CLIPS, LeaveOneOut, Separability, confused_with, prototype_of
 from spoofcheck.detect.gallery import Floats, Source, unit
-from spoofcheck.errors import ModelError, UsageError
+from spoofcheck.detect.hashedfile import (
+    HashedFile,
+    Kept,
+    Sha256,
+    UnitEmbedding,
+    canonical_sha256,
+    file_json,
+    kept_embedding,
+    read_hashed,
+    sealed,
+)
+from spoofcheck.errors import UsageError
 from spoofcheck.nets.config import UNKNOWN_SOURCE, UNSEEN
 
 MAX_NAME = 100
 MAX_NOTE = 500
 
-_DECIMALS = 8
-"""Of a stored embedding: far below what a similarity is shown with."""
-
-_UNIT_TOLERANCE = 1e-4
 _RESERVED = re.compile(rf"(?:{UNKNOWN_SOURCE}|{UNSEEN})(?:[ -]?\d+)?")
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-
-class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class StoreTracer(_Stored):
-    """The tracer whose embeddings a store holds; those of another one mean nothing to it."""
+class StoreTracer(Kept):
+    """The tracer whose embeddings a file holds; those of another one mean nothing to it."""
 
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
     weights_sha256: Sha256
 
+    def check(self, path: Path, ours: StoreTracer, remedy: str) -> None:
+        """Refuse the file at `path`, made for this tracer, when `ours` is another.
 
-class StoredClip(_Stored):
+        Raises:
+            UsageError: it is; the message ends with the remedy.
+        """
+        if self.weights_sha256 != ours.weights_sha256:
+            raise UsageError(
+                f"{path}: made for the tracer {self.name} {self.version} (weights {self.weights_sha256[:12]}), not "
+                f"for {ours.name} {ours.version} ({ours.weights_sha256[:12]}); {remedy}"
+            )
+
+
+class StoredClip(Kept):
     """One enrolled recording, by its name without folders and its bytes' SHA-256."""
 
     name: str = Field(min_length=1)
     sha256: Sha256
     windows: PositiveInt = Field(description="windows with speech that the embedding is the mean of")
-    embedding: tuple[float, ...] = Field(min_length=1, description="unit length")
-
-    @field_validator("embedding")
-    @classmethod
-    def _has_unit_length(cls, embedding: tuple[float, ...]) -> tuple[float, ...]:
-        if abs(float(np.linalg.norm(embedding)) - 1) > _UNIT_TOLERANCE:
-            raise ValueError("an embedding must have unit length")
-        return embedding
+    embedding: UnitEmbedding
 
 
-class StoredSource(_Stored):
+class StoredSource(Kept):
     """One enrolled source, and what was found when it was enrolled, with the sources of that time."""
 
     name: str
@@ -117,7 +111,7 @@ class StoredSource(_Stored):
     @property
     def content_sha256(self) -> str:
         """SHA-256 of what the source rests on: its clips and their embeddings, not its name, note or time."""
-        return _sha256([clip.model_dump(mode="json", exclude={"name"}) for clip in self.clips])
+        return canonical_sha256([clip.model_dump(mode="json", exclude={"name"}) for clip in self.clips])
 
     @property
     def confused_with(self) -> tuple[str, ...]:
@@ -134,18 +128,14 @@ class StoredSource(_Stored):
         return Source(self.name, prototype_of(members), members, "enrolled", len(self.clips))
 
 
-class SourceStore(_Stored):
+class SourceStore(HashedFile):
     """The whole of a store, in the order in which sources were enrolled first."""
 
-    format_version: Literal[1] = 1
-    sha256: str
     tracer: StoreTracer
     sources: tuple[StoredSource, ...] = ()
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        if self.sha256 != _sha256(self.model_dump(mode="json", exclude={"sha256"})):
-            raise ValueError("the SHA-256 differs: the file was damaged or edited by hand")
+    def _names_differ(self) -> Self:
         keys = [_key(source.name) for source in self.sources]
         repeated = [source.name for i, source in enumerate(self.sources) if keys[i] in keys[:i]]
         if repeated:
@@ -167,12 +157,8 @@ def new_store(tracer: StoreTracer, sources: Iterable[StoredSource] = ()) -> Sour
     Raises:
         ValueError: two sources of one name.
     """
-    rest = {
-        "format_version": 1,
-        "tracer": tracer.model_dump(mode="json"),
-        "sources": [source.model_dump(mode="json") for source in sources],
-    }
-    return SourceStore.model_validate({**rest, "sha256": _sha256(rest)})
+    kept = [source.model_dump(mode="json") for source in sources]
+    return sealed(SourceStore, {"tracer": tracer.model_dump(mode="json"), "sources": kept})
 
 
 def with_source(store: SourceStore, source: StoredSource) -> SourceStore:
@@ -198,7 +184,7 @@ def without_source(store: SourceStore, name: str) -> SourceStore:
 
 def store_json(store: SourceStore) -> str:
     """The store as its file holds it: ASCII, so that no name can steer a terminal that shows the file."""
-    return json.dumps(store.model_dump(mode="json"), indent=1) + "\n"
+    return file_json(store)
 
 
 def read_store(path: Path, tracer: StoreTracer | None = None) -> SourceStore:
@@ -212,30 +198,13 @@ def read_store(path: Path, tracer: StoreTracer | None = None) -> SourceStore:
         UsageError: no such file, or a store of another tracer.
         ModelError: unreadable, damaged or edited (the key is named), or of another format.
     """
+    remedy = "restore a copy of it, or delete it and enrol its sources again"
     try:
-        data = path.read_bytes()
+        store = read_hashed(path, SourceStore, "store of sources", remedy)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such store of sources; 'spoofcheck sources enroll' makes it") from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ModelError(f"{path}: the store of sources cannot be read ({reason})") from error
-    try:
-        store = SourceStore.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise ModelError(
-            f"{path}: damaged store of sources{f', key {key!r}' if key else ''}: {message}; restore a copy of it, or "
-            "delete it and enrol its sources again"
-        ) from error
-    if tracer is not None and store.tracer.weights_sha256 != tracer.weights_sha256:
-        theirs, ours = store.tracer, tracer
-        raise UsageError(
-            f"{path}: made for the tracer {theirs.name} {theirs.version} (weights {theirs.weights_sha256[:12]}), not "
-            f"for {ours.name} {ours.version} ({ours.weights_sha256[:12]}); name another file with --store and enrol "
-            "the sources again"
-        )
+    if tracer is not None:
+        store.tracer.check(path, tracer, "name another file with --store and enrol the sources again")
     return store
 
 
@@ -287,8 +256,7 @@ def stored_clip(name: str, sha256: str, windows: int, embedding: Iterable[float]
     Raises:
         ValueError: the mean has no direction.
     """
-    rounded = np.round(unit(list(embedding)), _DECIMALS) + 0.0  # no negative zeros
-    return StoredClip(name=name, sha256=sha256, windows=windows, embedding=tuple(rounded.tolist()))
+    return StoredClip(name=name, sha256=sha256, windows=windows, embedding=kept_embedding(embedding))
 
 
 def in_order(clips: Iterable[StoredClip]) -> tuple[StoredClip, ...]:
@@ -325,9 +293,3 @@ def _note_problem(note: str) -> str:
 def _key(name: str) -> str:
     """Equal for names that a reader would take for the same."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-
-
-def _sha256(document: Any) -> str:
-    """Of the canonical JSON: sorted keys, no blanks, ASCII."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
