@@ -25,9 +25,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from spoofcheck.detect.openset import RULES, OpenSetRule, confidences, known_of
 from spoofcheck.evalschema import Tracing
+from spoofcheck.evaluation.cosines import Comparisons, joined, with_each_other, with_sources
 from spoofcheck.evaluation.tracing import decided_figures
 from spoofcheck.nets.config import UNSEEN
 
@@ -142,13 +144,30 @@ def _held_repos(windows: Windows, share: float, rng: np.random.Generator) -> Boo
     return held
 
 
-def trials_of(windows: Windows, draws: Sequence[Draw], fit: Fit) -> dict[OpenSetRule, Trials]:
-    """The trials of all draws under every rule.
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """What several draws gave.
+
+    Attributes:
+        trials: of all of them, by rule.
+        with_sources: every trial clip with every source known in its draw.
+        with_each_other: the trial clips of unknown families, within a draw.
+    """
+
+    trials: dict[OpenSetRule, Trials]
+    with_sources: Comparisons
+    with_each_other: Comparisons
+
+
+def trials_of(windows: Windows, draws: Sequence[Draw], fit: Fit) -> Drawn:
+    """The trials of all draws under every rule, and what was compared.
 
     Raises:
         ValueError: no draw has a trial.
     """
     parts: dict[OpenSetRule, list[Trials]] = {rule: [] for rule in RULES}
+    to_sources: list[Comparisons] = []
+    to_others: list[Comparisons] = []
     for draw in draws:
         if not draw.seen.any() and not draw.unseen.any():
             continue
@@ -161,17 +180,20 @@ def trials_of(windows: Windows, draws: Sequence[Draw], fit: Fit) -> dict[OpenSet
         rows = chosen[first]
         closest = classes[(embeddings @ fitted.prototypes.T).argmax(axis=1)]
         groups = np.where(draw.seen[rows], windows.sources[rows], windows.families[rows])
+        families, unseen = windows.families[rows], draw.unseen[rows]
+        to_sources.append(with_sources(embeddings, families, fitted.prototypes, classes))
+        to_others.append(with_each_other(embeddings[unseen], families[unseen], windows.sources[rows][unseen]))
         for rule in RULES:
             confidence = confidences(rule, embeddings, known)
-            parts[rule].append(Trials(confidence, windows.families[rows], closest, draw.seen[rows], groups))
+            parts[rule].append(Trials(confidence, families, closest, draw.seen[rows], groups))
     if not parts[RULES[0]]:
         raise ValueError("no draw has a trial: more families or more clips are needed")
-    return {rule: _joined(trials) for rule, trials in parts.items()}
+    return Drawn({rule: joined_trials(trials) for rule, trials in parts.items()}, joined(to_sources), joined(to_others))
 
 
 def pooled_clips(embeddings: Floats, clips: Names, families: Names) -> tuple[Floats, Integers]:
     """Unit means of the windows of each clip and family `[M, D]`, and the first row of each `[M]`."""
-    keys = np.char.add(np.char.add(clips, "\0"), families)
+    keys = np.char.add(np.char.add(clips, "\t"), families)
     _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
     sums = np.zeros((len(first), embeddings.shape[1]))
     np.add.at(sums, numbers, embeddings)
@@ -246,6 +268,23 @@ def confused_pairs(trials: Trials, most: int) -> list[dict[str, Any]]:
     return sorted(pairs, key=lambda pair: (-pair["share"], pair["family"], pair["taken_for"]))[:most]
 
 
+def inseparable(trials: Trials, least_share: float) -> list[tuple[str, ...]]:
+    """Groups of families of which one is taken for the other in so large a share of its seen trials, or by others.
+
+    Groups are in the order of their first name, names in theirs.
+    """
+    families = np.unique(np.concatenate([trials.families[trials.is_seen], trials.closest])).tolist()
+    linked = np.zeros((len(families), len(families)), bool)
+    for pair in confused_pairs(trials, len(families) ** 2):
+        if pair["share"] >= least_share:
+            linked[families.index(pair["family"]), families.index(pair["taken_for"])] = True
+    _, numbers = connected_components(linked, directed=False)
+    groups = [
+        tuple(name for name, at in zip(families, numbers, strict=True) if at == k) for k in range(max(numbers) + 1)
+    ]
+    return sorted(group for group in groups if len(group) > 1)
+
+
 def accepted_unseen(trials: Trials, threshold: float) -> list[dict[str, Any]]:
     """For each unseen family the share of its trials given to a known one, and which one takes most of them."""
     rows: list[tuple[float, dict[str, Any]]] = []
@@ -282,7 +321,8 @@ def _taken(trials: Trials, rows: NDArray[np.int64]) -> Trials:
     )
 
 
-def _joined(parts: Sequence[Trials]) -> Trials:
+def joined_trials(parts: Sequence[Trials]) -> Trials:
+    """All trials of several draws, under one rule."""
     return Trials(
         np.concatenate([part.confidence for part in parts]),
         np.concatenate([part.families for part in parts]),

@@ -107,7 +107,7 @@ def finish_detector(
         hearing.network.gate = None if gates is None else gates.by_part[number]
         save_bundle(scratch, uncalibrated, hearing.network, "")
         try:
-            scanner = Scanner(scratch, ScanOptions(channels="mix", device=device))
+            scanner = Scanner(scratch, ScanOptions(channels="mix", device=device, trace=False))
             scored = score_exhibits(scanner, hearing.recordings, workers, steps)
         finally:
             shutil.rmtree(scratch)
@@ -146,7 +146,7 @@ def finish_tracer(
     assert data.classes is not None
     published = OpenSetConfig(threshold=recipe.finish.open_set_threshold, data="as published")
     open_set = published if fitted is None else fitted.open_set
-    config = _tracer_config(recipe, data.classes, head, open_set, {})
+    config = _tracer_config(recipe, data.classes, head, open_set, {}, fitted)
     test = capped(data.test, recipe.finish.most_per_system.get("test"))
     save_bundle(scratch, config, network, "")
     try:
@@ -174,7 +174,7 @@ def finish_tracer(
     figures = {split: rounded(tracing.model_dump(mode="json")) for split, tracing in measured.items()}
     if fitted is not None:
         figures["open_set"] = rounded(fitted.figures)
-    return Finished(_tracer_config(recipe, data.classes, head, open_set, measured), figures)
+    return Finished(_tracer_config(recipe, data.classes, head, open_set, measured, fitted), figures)
 
 
 def write_model(directory: Path, finished: Finished, network: Detector | Tracer, record: TrainingRecord) -> None:
@@ -224,7 +224,7 @@ def _detector_config(
 
 def _tracer_config(
     recipe: Recipe, classes: dict[str, tuple[str, ...]], head: HeadConfig, open_set: OpenSetConfig,
-    measured: dict[str, Tracing],
+    measured: dict[str, Tracing], fitted: FittedTracer | None,
 ) -> TracerConfig:  # fmt: skip
     return TracerConfig(
         name=recipe.name,
@@ -235,6 +235,9 @@ def _tracer_config(
         classes=tuple(classes),
         systems={name: patterns for name, patterns in classes.items() if patterns != (name,)},
         open_set=open_set,
+        groups=() if fitted is None else fitted.groups,
+        source_calibration=None if fitted is None else fitted.source_calibration,
+        link_calibration=None if fitted is None else fitted.link_calibration,
         licence=recipe.licence,
         training_data=recipe.training_data,
         limitations=recipe.limitations,

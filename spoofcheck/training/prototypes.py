@@ -17,21 +17,25 @@ from torch.utils.data import DataLoader, Dataset
 
 from spoofcheck.detect.openset import PROTOTYPE_RULES, RULES, OpenSetRule
 from spoofcheck.errors import UsageError
+from spoofcheck.evaluation.cosines import Comparisons, cosine_calibration
 from spoofcheck.evaluation.openset import (
     FEWEST_WINDOWS,
     SCHEMES,
+    Drawn,
     Embedded,
     Fit,
-    Trials,
+    Scheme,
     Windows,
     accepted_unseen,
     balanced_threshold,
     confused_pairs,
     draws_of,
+    inseparable,
+    joined_trials,
     rule_figures,
     trials_of,
 )
-from spoofcheck.nets.config import OpenSetConfig, StatisticsEmbeddingConfig
+from spoofcheck.nets.config import CosineCalibration, OpenSetConfig, StatisticsEmbeddingConfig
 from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.gate import pool_features
 from spoofcheck.training.augment import augment, crop_or_repeat
@@ -45,6 +49,9 @@ from spoofcheck.training.store import StoredWindow, Wave, WaveSource
 POOLED = "pooled.npz"
 _CONFUSED = 12
 
+INSEPARABLE_SHARE = 0.25
+"""Families of which one is taken for the other so often make a group."""
+
 
 @dataclass(frozen=True, slots=True)
 class FittedTracer:
@@ -53,11 +60,17 @@ class FittedTracer:
     Attributes:
         head: learnt from all windows.
         open_set: rule and threshold, chosen on families that were left out.
+        groups: of families that it could not tell apart.
+        source_calibration: of the cosine to a source; None when there was too little to fit it on.
+        link_calibration: of the cosine of two clips; None likewise.
         figures: of all rules on other families that were left out, for the card.
     """
 
     head: StatisticsEmbedding
     open_set: OpenSetConfig
+    groups: tuple[tuple[str, ...], ...]
+    source_calibration: CosineCalibration | None
+    link_calibration: CosineCalibration | None
     figures: dict[str, Any]
 
 
@@ -116,7 +129,8 @@ def fit_prototypes(
         made = fitted(train, np.searchsorted(np.array(families), windows.families[train]).astype(np.int64))
         return Embedded(embedded(made, pooled), made.prototypes.double().numpy(), head.scale)
 
-    open_set, figures = _open_set(windows, rule, recipe.seed, fit, steps)
+    chosen = _chosen(windows, rule, recipe.seed, fit, steps)
+    figures = chosen.figures
     figures["support"] = [
         {
             "name": name,
@@ -126,7 +140,10 @@ def fit_prototypes(
         }
         for number, name in enumerate(names)
     ]
-    return FittedTracer(fitted(np.ones(len(labels), bool), labels), open_set, figures)
+    return FittedTracer(
+        fitted(np.ones(len(labels), bool), labels), chosen.open_set, chosen.groups, chosen.source_calibration,
+        chosen.link_calibration, figures,
+    )  # fmt: skip
 
 
 def taken_windows(prepared: Prepared, classes: dict[str, tuple[str, ...]], most: int) -> list[Taken]:
@@ -202,41 +219,53 @@ def _pooled(
     return pooled.astype(np.float64)
 
 
-def _open_set(
-    windows: Windows, rule: PrototypeTraining, seed: int, fit: Fit, steps: Steps
-) -> tuple[OpenSetConfig, dict[str, Any]]:
-    """The rule and threshold that serve best on draws of one half of the families; figures on draws of the other."""
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What draws decide: all of `FittedTracer` but the head."""
+
+    open_set: OpenSetConfig
+    groups: tuple[tuple[str, ...], ...]
+    source_calibration: CosineCalibration | None
+    link_calibration: CosineCalibration | None
+    figures: dict[str, Any]
+
+
+def _chosen(windows: Windows, rule: PrototypeTraining, seed: int, fit: Fit, steps: Steps) -> _Chosen:
+    """The rule, threshold and calibrations that serve best on draws of one half of the families; figures on the other.
+
+    Groups are of both halves: what is taken for another one is known in its draw.
+    """
     order = np.random.default_rng(seed).permutation(np.unique(windows.families))
     halves = {"chosen on": sorted(order[::2].tolist()), "measured on": sorted(order[1::2].tolist())}
-    thresholds: dict[OpenSetRule, float] = {}
-    balances: dict[OpenSetRule, float] = {}
-    schemes = []
-    measured: Trials | None = None
+    drawn: dict[tuple[str, Scheme], Drawn] = {}
     jobs = [("chosen on", SCHEMES[0]), *(("measured on", scheme) for scheme in SCHEMES)]
-    best: OpenSetRule = PROTOTYPE_RULES[0]
     for half, scheme in steps.over(jobs, "Leaving families out", len(jobs)):
         draws = draws_of(windows, scheme, halves[half], rule.left_out, rule.draws, rule.held_share, seed)
         try:
-            trials = trials_of(windows, draws, fit)
+            drawn[half, scheme] = trials_of(windows, draws, fit)
         except ValueError as error:
             raise UsageError(f"key 'training.draws': {error}") from error
-        if half == "chosen on":
-            for name in RULES:
-                try:
-                    thresholds[name], balances[name] = balanced_threshold(trials[name])
-                except ValueError as error:
-                    raise UsageError(f"key 'training.draws': {error}") from error
-            best = max(PROTOTYPE_RULES, key=balances.__getitem__)
-            thresholds[best] = float(np.floor(1000 * thresholds[best]) / 1000)  # a softmax may be near 1
-            continue
-        if measured is None:
-            measured = trials[best]
+    chosen, measured = drawn["chosen on", SCHEMES[0]], drawn["measured on", SCHEMES[0]]
+    thresholds: dict[OpenSetRule, float] = {}
+    balances: dict[OpenSetRule, float] = {}
+    for name in RULES:
+        try:
+            thresholds[name], balances[name] = balanced_threshold(chosen.trials[name])
+        except ValueError as error:
+            raise UsageError(f"key 'training.draws': {error}") from error
+    best = max(PROTOTYPE_RULES, key=balances.__getitem__)
+    thresholds[best] = float(np.floor(1000 * thresholds[best]) / 1000)  # a softmax may be near 1
+    schemes = []
+    for scheme in SCHEMES:
+        trials = drawn["measured on", scheme].trials
         rows = [
             {"rule": name, **rule_figures(trials[name], thresholds[name], name, rule.resampled, seed)}
             for name in steps.over(RULES, f"Measuring rules ({scheme})", len(RULES))
         ]
         schemes.append({"scheme": scheme, "rules": rows})
-    assert measured is not None
+    groups = inseparable(joined_trials([part.trials[best] for part in (chosen, measured)]), INSEPARABLE_SHARE)
+    sources = _calibration(chosen.with_sources, measured.with_sources, "a source's family was known")
+    links = _calibration(chosen.with_each_other, measured.with_each_other, "their families were unknown")
     assert best in ("max-softmax", "prototype-cosine")
     open_set = OpenSetConfig(
         method="prototype-cosine" if best == "prototype-cosine" else "max-softmax",
@@ -248,7 +277,20 @@ def _open_set(
         "families": halves,
         "chosen": {name: round(balances[name], 4) for name in RULES},
         "schemes": schemes,
-        "confused": confused_pairs(measured, _CONFUSED),
-        "accepted": accepted_unseen(measured, thresholds[best]),
+        "confused": confused_pairs(measured.trials[best], _CONFUSED),
+        "accepted": accepted_unseen(measured.trials[best], thresholds[best]),
+        "groups": [list(group) for group in groups],
+        "calibrations": {
+            name: None if found is None else found.model_dump(mode="json")
+            for name, found in (("source", sources), ("link", links))
+        },
     }
-    return open_set, figures
+    return _Chosen(open_set, tuple(groups), sources, links, figures)
+
+
+def _calibration(chosen: Comparisons, measured: Comparisons, known: str) -> CosineCalibration | None:
+    data = f"clips of families left out of training in turn, {known}; fitted on one half of them, measured on the other"
+    try:
+        return cosine_calibration(chosen, measured, data)
+    except ValueError:  # too few families, speakers or clips to compare
+        return None

@@ -19,6 +19,7 @@ from spoofcheck.evaluation.openset import (
     balanced_threshold,
     confused_pairs,
     draws_of,
+    inseparable,
     pooled_clips,
     rule_figures,
     trials_of,
@@ -93,7 +94,7 @@ def test_trials_are_clips_and_the_fit_sees_training_windows_alone(
         means = [embeddings[train & (windows.families == name)].mean(axis=0) for name in classes]
         return Embedded(embeddings, unit(np.stack(means)), 16.0)
 
-    trials = trials_of(windows, draws, fit)
+    trials = trials_of(windows, draws, fit).trials
     assert set(trials) == set(RULES)
     assert [mask.tolist() for mask in asked] == [draw.train.tolist() for draw in draws]
     for rule, found in trials.items():
@@ -164,3 +165,31 @@ def test_what_cannot_be_told_apart_is_named() -> None:
 def test_without_any_trial_there_is_nothing_to_say(windows: Windows, embeddings: NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="no draw has a trial"):
         trials_of(windows, [], lambda train, classes: Embedded(embeddings, embeddings, 1.0))
+
+
+def test_families_that_are_taken_for_each_other_make_a_group() -> None:
+    found = trials([1.0] * 8, [1] * 8, [1] * 8, "aaaabbcd")
+    closest = np.array(["a", "a", "a", "b", "b", "b", "d", "d"])
+    mixed = Trials(found.confidence, found.families, closest, found.is_seen, found.groups)
+
+    assert inseparable(mixed, 0.25) == [("a", "b"), ("c", "d")]
+    assert inseparable(mixed, 0.3) == [("c", "d")]
+    assert inseparable(found, 0.25) == []
+
+
+def test_clips_are_compared_with_the_sources_of_their_draw_and_unknown_ones_with_each_other(
+    windows: Windows, embeddings: NDArray[np.float64]
+) -> None:
+    draws = draws_of(windows, "clips", AMONG, 2, 3, 0.3, 1)
+
+    def fit(train: NDArray[np.bool_], classes: Sequence[str]) -> Embedded:
+        return Embedded(embeddings, np.eye(len(FAMILIES))[np.searchsorted(FAMILIES, classes)], 10.0)
+
+    drawn = trials_of(windows, draws, fit)
+    clips = sum(
+        len({(windows.families[i], windows.clips[i]) for i in np.flatnonzero(d.seen | d.unseen)}) for d in draws
+    )
+
+    assert len(drawn.with_sources.cosines) == clips * 4  # two of six families are left out
+    assert drawn.with_sources.is_target.sum() == drawn.trials["energy"].is_seen.sum()
+    assert set("".join(drawn.with_each_other.pairs).replace("\t", "")) <= set(AMONG)

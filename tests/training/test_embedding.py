@@ -129,6 +129,11 @@ def test_a_run_ends_with_prototypes_and_a_rule_chosen_on_left_out_families(train
     assert {row["family"] for row in figures["accepted"]} <= measured
     assert [row["name"] for row in figures["support"]] == list(bundle.config.classes)
     assert {row["rule"] for row in figures["schemes"][0]["rules"]} == set(RULES)
+    assert [list(group) for group in bundle.config.groups] == figures["groups"]
+    for name in ("source", "link"):
+        found = getattr(bundle.config, f"{name}_calibration")
+        assert figures["calibrations"][name] == (None if found is None else found.model_dump(mode="json"))
+    assert bundle.config.source_calibration is not None
     # the third system of the test split is no class: it can only be unseen
     test = record.figures["test"]
     assert (test["seen"]["trials"], test["unseen"]["trials"]) == (6, 3)
@@ -142,6 +147,8 @@ def test_its_card_compares_the_rules_and_tells_what_was_learnt_from(trained: Pat
         assert f"| {name}" in card
     for row in record.figures["open_set"]["support"]:
         assert f"| {row['name']} | {row['windows']} | {row['clips']} | {row['repos']} |" in card
+    calibration = record.figures["open_set"]["calibrations"]["source"]
+    assert f"| {calibration['target_trials']} / {calibration['other_trials']} |" in card
 
 
 def test_features_are_computed_once(corpus: Path, trained: Path, tmp_path: Path) -> None:
