@@ -55,15 +55,14 @@ class SpeechRemover:
         around = 2 * _MARGIN_CHUNKS + 1
         if len(self._is_speech) < around:
             return np.zeros(0, np.float32)
-        is_near_speech: NDArray[np.bool_] = np.lib.stride_tricks.sliding_window_view(self._is_speech, around).any(
-            axis=1
-        )
+        near = np.lib.stride_tricks.sliding_window_view(self._is_speech, around)
+        is_near_speech = np.asarray(near.any(axis=1), np.bool_)
         n_whole = min(len(is_near_speech), len(self._undecided) // CHUNK_SAMPLES)
         chunks = self._undecided[: n_whole * CHUNK_SAMPLES].reshape(n_whole, CHUNK_SAMPLES)
         is_audible = np.square(chunks, dtype=np.float64).mean(axis=1) >= _LEAST_MEAN_SQUARE
         self._undecided = self._undecided[n_whole * CHUNK_SAMPLES :].copy()
         self._is_speech = self._is_speech[len(is_near_speech) :].copy()
-        return chunks[~is_near_speech[:n_whole] & is_audible].reshape(-1)
+        return np.asarray(chunks[~is_near_speech[:n_whole] & is_audible].reshape(-1), np.float32)
 
 
 class SpreadSamples:
