@@ -177,6 +177,136 @@ class TraceInfo(_Model):
     )
 
 
+class CustodyCheck(_Model):
+    """The file as it was when the run had ended."""
+
+    checked_at: str = Field(description="ISO 8601, UTC")
+    sha256: str | None = Field(description="SHA-256 of the file at that time; null when it could not be read any more")
+    unchanged: bool = Field(description="whether it is that of the file when it was examined")
+
+
+class AcousticMeasure(_Model):
+    """One measured property of the speech, beside what is usual; it explains and does not decide."""
+
+    name: str = Field(description="stable kebab-case identifier")
+    label: str = Field(description="for readers")
+    unit: str = Field(description="of the value; empty for ratios")
+    value: float | None = Field(description="null when it could not be measured")
+    human_percentile: float | None = Field(
+        default=None, ge=0, le=100, description="share of the human reference recordings below the value, in percent"
+    )
+    synthetic_percentile: float | None = Field(
+        default=None, ge=0, le=100, description="share of the synthetic reference recordings below it, in percent"
+    )
+    remark: str | None = Field(default=None, description="a plain sentence when the value is unusual; null else")
+
+
+class AcousticObservations(_Model):
+    """What was measured in an exhibit beside the network, and against which recordings."""
+
+    examined_s: float = Field(ge=0, description="seconds of the exhibit that were measured")
+    reference: str = Field(description="what the percentiles are of")
+    reference_sha256: str = Field(description="SHA-256 of the reference file")
+    human_recordings: int = Field(ge=1, description="in the reference")
+    synthetic_recordings: int = Field(ge=1, description="in the reference")
+    measures: tuple[AcousticMeasure, ...] = Field(description="in the order of the report")
+
+
+class StabilityRun(_Model):
+    """The exhibit once more after a change that should not matter."""
+
+    name: str = Field(description="stable kebab-case identifier, e.g. 'gain+6db'")
+    label: str = Field(description="for readers")
+    spoof_llr: float | None = Field(description="pooled LLR; null when the changed exhibit got none")
+    verdict: Verdict = Field(description="what the decision rule says of it")
+
+
+class StabilityCard(_Model):
+    """How far the result depends on changes that should not matter."""
+
+    runs: tuple[StabilityRun, ...] = Field(min_length=1, description="in the order in which they were made")
+    lowest_llr: float | None = Field(description="over the unchanged exhibit and all runs")
+    highest_llr: float | None = Field(description="over the unchanged exhibit and all runs")
+    flips: int = Field(ge=0, description="runs that end on the other side: spoof or partial against bonafide")
+
+
+class Excerpt(_Model):
+    """A window to listen to."""
+
+    direction: Literal["for", "against"] = Field(
+        description="'for': the strongest for the exhibit's pooled direction; 'against': the strongest against it"
+    )
+    start_s: float = Field(ge=0, description="from the start of the recording")
+    end_s: float = Field(ge=0, description="end")
+    spoof_llr: float = Field(description="of the window")
+    media_type: Literal["audio/flac", "audio/ogg"] = Field(description="of the data")
+    data_base64: str = Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", description="the encoded audio")
+
+
+class SpeechStretch(_Model):
+    """Where the voice activity detector hears speech."""
+
+    start_s: float = Field(ge=0, description="from the start of the recording")
+    end_s: float = Field(ge=0, description="end")
+
+
+class Pictures(_Model):
+    """What a report draws of an exhibit beside its scores."""
+
+    peaks: tuple[tuple[int, int], ...] = Field(
+        description="lowest and highest sample of equal stretches, full scale is 127"
+    )
+    speech: tuple[SpeechStretch, ...] = Field(description="empty without a voice activity detector")
+    spectrogram_png_base64: str = Field(
+        pattern=r"^[A-Za-z0-9+/]*={0,2}$", description="grey levels, time from left to right, frequency upwards"
+    )
+    spectrogram_hz: float = Field(gt=0, description="highest frequency of the spectrogram; it begins at 0")
+    spectrogram_db: tuple[float, float] = Field(description="levels of white and black, dB re the strongest")
+
+
+class ControlResult(_Model):
+    """A bundled recording of known origin, scored in the same run."""
+
+    name: OutsideText = Field(description="of the file")
+    truth: Literal["bonafide", "spoof"] = Field(description="what it is")
+    sha256: str = Field(description="SHA-256 of the file")
+    verdict: Verdict = Field(description="what the decision rule says of it")
+    raw_score: float | None = Field(description="mean raw score")
+    spoof_llr: float | None = Field(description="pooled LLR")
+    as_expected: bool = Field(description="false: no result of this run can be relied on")
+    message: str = Field(description="one sentence")
+
+
+class HandOver(_Model):
+    """One step of the chain of custody, as the case file states it."""
+
+    date: OutsideText = Field(description="as written")
+    given_by: OutsideText = Field(description="who handed over")
+    received_by: OutsideText = Field(description="who received")
+    note: OutsideText = Field(default="", description="free text")
+
+
+class CaseExhibit(_Model):
+    """What the case file calls a recording."""
+
+    file: OutsideText = Field(description="path or name")
+    reference: OutsideText = Field(description="the exhibit's reference in the case")
+    description: OutsideText = Field(default="", description="free text")
+
+
+class CaseInfo(_Model):
+    """The case file's content: all of it is the user's word."""
+
+    number: OutsideText = Field(description="case number")
+    client: OutsideText = Field(default="", description="who asked")
+    examiner: OutsideText = Field(default="", description="who examines")
+    lab: OutsideText = Field(default="", description="where")
+    question: OutsideText = Field(default="", description="the question asked")
+    exhibits: tuple[CaseExhibit, ...] = Field(default=(), description="named recordings")
+    hand_over: tuple[HandOver, ...] = Field(default=(), description="chain of custody before the examination")
+    sha256: str = Field(description="SHA-256 of the case file")
+
+
 class Finding(_Model):
     """One exhibit (one channel of one recording), or one input that could not be scored."""
 
@@ -198,6 +328,13 @@ class Finding(_Model):
     validity_distance: float | None = Field(
         default=None, description="median over the scored windows; null without a validity gate or score"
     )
+
+    exhibit: OutsideText | None = Field(default=None, description="reference in the case; null when it has none")
+    custody: CustodyCheck | None = Field(default=None, description="null for skipped inputs and when not checked")
+    acoustics: AcousticObservations | None = Field(default=None, description="null when not measured")
+    stability: StabilityCard | None = Field(default=None, description="null when not asked for")
+    excerpts: tuple[Excerpt, ...] = Field(default=(), description="windows to listen to; empty when not asked for")
+    pictures: Pictures | None = Field(default=None, description="null when not asked for")
 
     @model_validator(mode="after")
     def _a_trace_names_sources(self) -> Self:
@@ -413,6 +550,9 @@ class ScanDocument(_Model):
     enrolled: SourceStoreInfo | None = Field(default=None, description="sources of the user's own; null without any")
     unknown_groups: tuple[UnknownGroup, ...] = Field(default=(), description="unknown exhibits that are alike, by name")
     options: OptionsInfo = Field(description="what shaped the numbers")
+    case: CaseInfo | None = Field(default=None, description="null without a case file")
+    note: OutsideText | None = Field(default=None, description="the examiner's free text; null without any")
+    controls: tuple[ControlResult, ...] = Field(default=(), description="empty when none were scored")
     findings: tuple[Finding, ...] = Field(description="in the order of the inputs")
 
 
