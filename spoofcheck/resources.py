@@ -19,6 +19,12 @@ def templates_dir() -> Path:
     return _BUNDLED / "templates" if _BUNDLED.is_dir() else _ROOT / "reports" / "templates"
 
 
+def acoustic_reference() -> Path:
+    """File with the acoustic measures of human and of synthetic reference recordings."""
+    folder = _BUNDLED / "reference" if _BUNDLED.is_dir() else _ROOT / "reports" / "reference"
+    return folder / "acoustics.json"
+
+
 def checkout_dir() -> Path | None:
     """Root of the checkout the program runs from, or None when it runs from an installed wheel."""
     return None if _BUNDLED.is_dir() or not (_ROOT / ".git").exists() else _ROOT

@@ -1,0 +1,10 @@
+"""Measured properties of speech that explain, and do not decide: voice, level, spectrum, rhythm.
+
+`stretches` picks what of a recording is measured, at most a minute; `measures` measures it.
+"""
+
+from spoofcheck.audio.acoustics.catalogue import MEASURES, MeasureInfo
+from spoofcheck.audio.acoustics.measures import Measured, measure
+from spoofcheck.audio.acoustics.stretches import Stretch, acoustic_stretches, stretches_of
+
+__all__ = ["MEASURES", "MeasureInfo", "Measured", "Stretch", "acoustic_stretches", "measure", "stretches_of"]
