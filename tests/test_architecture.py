@@ -17,12 +17,14 @@ CORE = frozenset({"types", "schema", "evalschema", "errors", "resources", "__ini
 """What every part may import; `__init__` holds the version and the lazy `scan`."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
-    "cli": frozenset({"training", "evaluation", "detect", "render", "document", "nets", "audio"}),
+    "cli": frozenset({"training", "evaluation", "detect", "render", "document", "nets", "audio", "casefile", "ledger"}),
     "training": frozenset({"nets", "audio", "evaluation", "detect"}),
     "detect": frozenset({"nets", "audio"}),
     "evaluation": frozenset({"nets", "audio", "detect"}),
     "render": frozenset(),
     "document": frozenset({"render"}),
+    "casefile": frozenset({"render"}),
+    "ledger": frozenset({"render"}),
     "nets": frozenset(),
     "audio": frozenset(),
     "types": frozenset(),
@@ -34,7 +36,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "__main__": frozenset({"cli"}),
 }
 HEAVY = frozenset({"torch", "torchaudio", "transformers", "silero_vad", "sklearn", "librosa"})
-LIGHT = frozenset({"types", "schema", "evalschema", "errors", "resources", "render", "document", "__init__"})
+LIGHT = frozenset(
+    {"types", "schema", "evalschema", "errors", "resources", "render", "document", "casefile", "ledger", "__init__"}
+)
 """Parts without heavy imports: `report` and `--help` rest on them."""
 
 
@@ -83,7 +87,9 @@ def test_light_parts_import_nothing_heavy(part: str) -> None:
             assert not found, f"{path.relative_to(PACKAGE)} imports {sorted(found)}"
 
 
-@pytest.mark.parametrize("module", ["", ".cli.app", ".schema", ".render", ".document", ".audio.inputs"])
+@pytest.mark.parametrize(
+    "module", ["", ".cli.app", ".schema", ".render", ".document", ".casefile", ".ledger", ".audio.inputs"]
+)
 def test_import_leaves_torch_out(module: str) -> None:
     code = f"import sys, spoofcheck{module}; print(*(sys.modules.keys() & {set(HEAVY)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

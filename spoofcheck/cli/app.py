@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spoofcheck import __version__
-from spoofcheck.cli import corpus, doctor, evaluate, models, report, scan, schema, sources, train
+from spoofcheck.cli import case, corpus, doctor, evaluate, ledger, models, report, scan, schema, sources, train, verify
 
 app = typer.Typer(
     name="spoofcheck",
@@ -23,6 +23,9 @@ app = typer.Typer(
 
 app.command(name="scan")(scan.scan)
 app.command(name="report")(report.report)
+app.command(name="verify")(verify.verify)
+app.add_typer(case.app, name="case")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(models.app, name="models")
 app.add_typer(sources.app, name="sources")
 app.command(name="train")(train.train)
