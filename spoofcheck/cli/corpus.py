@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from spoofcheck.cli import vocoders
+from spoofcheck.cli import reference, vocoders
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import UsageError
 from spoofcheck.render.text import count, printable
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 
 app = typer.Typer(
     name="corpus",
-    help="Corpora: build, extract, packages, verify, copies, engines, stats, check.",
+    help="Corpora: build, extract, packages, verify, copies, engines, stats, check, reference.",
     epilog="Exit codes: 0 done, 2 could not do it or found damage, 3 done but for some clips, 130 interrupted.",
     no_args_is_help=True,
 )
@@ -324,6 +324,7 @@ def copies(
 
 
 app.command("vocoders")(vocoders.vocoders)
+app.command("reference")(reference.reference)
 
 
 @app.command("engines")
