@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ class _Decoding:
         self._pcm = hashlib.sha256()
         numbers: Iterable[int | None] = range(file.channels) if mode == "each" else (None,)
         self._tracks = [
-            _Track(number, StreamWindower(window_samples, hop_samples), vad, min_window_speech_s) for number in numbers
+            Track(number, StreamWindower(window_samples, hop_samples), vad, min_window_speech_s) for number in numbers
         ]
         self._resampler = Resampler16k(file.sample_rate_hz, len(self._tracks))
         self._mix_power = 0.0
@@ -159,10 +159,31 @@ class _Decoding:
         return mix
 
 
-class _Track:
-    """One channel, or the mix of all, at 16 kHz: its windows wait here until it is known where speech is."""
+class Windower(Protocol):
+    """Cuts windows from samples as they come, as `audio.windows.StreamWindower` does."""
 
-    def __init__(self, number: int | None, windower: StreamWindower, vad: bool, min_window_speech_s: float) -> None:
+    @property
+    def n_samples(self) -> int:
+        """How many samples came so far."""
+
+    def push(self, samples: NDArray[np.float32]) -> list[HeardWindow]:
+        """The windows that became whole, samples `[n]`."""
+
+    def finish(self) -> list[HeardWindow]:
+        """The windows that are left."""
+
+
+class Track:
+    """One channel, or the mix of all, at 16 kHz: its windows wait here until it is known where speech is.
+
+    Args:
+        number: 0-based channel, None for the mix; windows carry it.
+        windower: cuts the windows.
+        vad: measure speech; without it, every window is scored.
+        min_window_speech_s: a window with less speech has no samples.
+    """
+
+    def __init__(self, number: int | None, windower: Windower, vad: bool, min_window_speech_s: float) -> None:
         self.number = number
         self.quality = QualityMeter(vad)
         self._windower = windower
@@ -174,6 +195,7 @@ class _Track:
 
     @property
     def n_samples(self) -> int:
+        """How many samples came so far."""
         return self._windower.n_samples
 
     def push(self, samples: NDArray[np.float32]) -> list[Window]:
