@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from spoofcheck import __version__
 from spoofcheck.errors import OutputError, UsageError
 from spoofcheck.render.text import count, printable
-from spoofcheck.schema import OutsideText
+from spoofcheck.schema import escape_undecodable
 
 if sys.platform != "win32":
     import fcntl
@@ -72,7 +72,7 @@ class Entry(_Model):
     kind: Kind
     tool: str = Field(max_length=100, description="program and version that wrote it")
     subjects: Subjects
-    note: OutsideText = Field(max_length=MAX_NOTE_CHARS, description="may be empty")
+    note: str = Field(max_length=MAX_NOTE_CHARS, description="may be empty")
     previous_sha256: Sha256 = Field(description="of the entry before; zeros for the first")
     sha256: Sha256 = Field(description="of the canonical JSON of all the rest")
 
@@ -212,6 +212,7 @@ def _line(entry: Entry) -> bytes:
 
 
 def _entry(ledger: Ledger, kind: Kind, subjects: Subjects, note: str, at: datetime, name: str) -> Entry:
+    note = escape_undecodable(note)
     if len(note) > MAX_NOTE_CHARS:
         raise UsageError(f"{name}: the note has {len(note):,} characters; at most {MAX_NOTE_CHARS:,} are kept")
     fields = Entry(
