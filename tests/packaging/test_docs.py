@@ -98,6 +98,7 @@ def _prompts(example: Example) -> list[str]:
 
 BY_HAND = {
     "spoofcheck corpus packages": "corpus",  # it needs the network
+    "spoofcheck corpus reference": "acoustics",  # it measures hundreds of recordings
     "spoofcheck sources list": "sources",
     "spoofcheck sources enroll": "sources",
     "spoofcheck sources remove": "sources",

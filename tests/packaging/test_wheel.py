@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -62,6 +63,20 @@ def test_wheel_holds_every_template(wheel: zipfile.ZipFile) -> None:
     assert templates <= shipped
 
 
+def test_wheel_holds_the_acoustic_reference(wheel: zipfile.ZipFile) -> None:
+    shipped = wheel.read("spoofcheck/_data/reference/acoustics.json")
+    assert shipped == (ROOT / "reports/reference/acoustics.json").read_bytes()
+
+
+def test_wheel_holds_the_controls_as_their_list_says(wheel: zipfile.ZipFile) -> None:
+    folder = "spoofcheck/_data/controls"
+    listed = json.loads(wheel.read(f"{folder}/controls.json"))["controls"]
+    assert {control["truth"] for control in listed} == {"bonafide", "spoof"}
+    for control in listed:
+        assert hashlib.sha256(wheel.read(f"{folder}/{control['file']}")).hexdigest() == control["sha256"]
+    assert f"{folder}/README.md" in wheel.namelist(), "where they come from"
+
+
 def test_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {PurePosixPath(name).parts[0] for name in wheel.namelist()}
     assert tops == {"spoofcheck", f"spoofcheck-{spoofcheck.__version__}.dist-info"}
@@ -69,13 +84,14 @@ def test_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     assert not [name for name in data if name.endswith((".py", ".pyc"))]
 
 
-def test_sdist_holds_no_tests_and_no_audio(built: Path) -> None:
+def test_sdist_holds_no_tests_and_no_audio_but_the_controls(built: Path) -> None:
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as sdist:
         names = [PurePosixPath(*PurePosixPath(name).parts[1:]) for name in sdist.getnames()]
     assert not {"tests", "bench", "examples"} & {name.parts[0] for name in names if name.parts}
     recordings = {".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus"}
-    assert not [name for name in names if name.suffix in recordings]
+    controls = PurePosixPath("reports/controls")
+    assert not [name for name in names if name.suffix in recordings and name.parent != controls]
 
 
 def test_metadata_names_licence_and_entry_point(wheel: zipfile.ZipFile) -> None:
