@@ -25,6 +25,11 @@ def acoustic_reference() -> Path:
     return folder / "acoustics.json"
 
 
+def controls_dir() -> Path:
+    """Directory with the control recordings and their list, `controls.json`."""
+    return _BUNDLED / "controls" if _BUNDLED.is_dir() else _ROOT / "reports" / "controls"
+
+
 def checkout_dir() -> Path | None:
     """Root of the checkout the program runs from, or None when it runs from an installed wheel."""
     return None if _BUNDLED.is_dir() or not (_ROOT / ".git").exists() else _ROOT
