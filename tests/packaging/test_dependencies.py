@@ -17,6 +17,8 @@ PACKAGE = Path(spoofcheck.__file__).resolve().parent
 ROOT = PACKAGE.parent
 USED_BY_OTHERS = {"audioop-lts"}
 """Declared for a dependency's sake: pydub imports audioop, which left the standard library in 3.13."""
+ONE_BINARY = {"parselmouth": "praat-parselmouth"}
+"""Imports that are one compiled file: before Python 3.12 `packages_distributions` does not say where they are from."""
 UNPACKED_BY_HAND = {"ai-edge-litert"}
 """Imported from a folder that a training recipe names, like the voices that it runs."""
 
@@ -41,7 +43,7 @@ def _imported_distributions(paths: Iterable[Path]) -> set[str]:
     providers = packages_distributions()
     tops = {name.split(".")[0] for path in paths for name in imports(path)}
     third_party = tops - sys.stdlib_module_names - {"spoofcheck"}
-    return {_normalised(provider) for top in third_party for provider in providers.get(top, [top])}
+    return {_normalised(provider) for top in third_party for provider in providers.get(top, [ONE_BINARY.get(top, top)])}
 
 
 def _needs_the_extra(path: Path) -> bool:
