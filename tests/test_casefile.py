@@ -152,7 +152,7 @@ def test_sizes_are_bounded(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read .*case new"):
+    with pytest.raises(UsageError, match=r"cannot be read .*case new"):
         read_case(tmp_path / "none.toml")
     with pytest.raises(UsageError, match="not a regular file"):
         read_case(tmp_path)

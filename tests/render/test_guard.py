@@ -171,9 +171,8 @@ def texts_of_module(source: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if node not in statements and id(node) not in inside:
-                yield node.value
+        elif isinstance(node, ast.Constant) and node not in statements and id(node) not in inside:
+            yield from [node.value] if isinstance(node.value, str) else []
 
 
 TEMPLATES = sorted(path for path in templates_dir().glob("*.j2") if not path.name.endswith((".css.j2", ".js.j2")))
