@@ -1,0 +1,98 @@
+"""What all label formats say of an exhibit, in words of their own. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from spoofcheck.render.text import format_llr, printable
+from spoofcheck.schema import Finding, ScanDocument, WindowResult
+
+
+class Stretch(Protocol):
+    """Anything with a begin and an end."""
+
+    @property
+    def start_s(self) -> float:
+        """From the start of the recording."""
+
+    @property
+    def end_s(self) -> float:
+        """End."""
+
+
+AnyStretch = TypeVar("AnyStretch", bound=Stretch)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A stretch of a recording and what is said of it."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+def exhibit_label(document: ScanDocument, finding: Finding) -> Label:
+    """The verdict on the whole exhibit, with its pooled LLR."""
+    bound = document.model.calibration.llr_bound
+    llr = "" if finding.spoof_llr is None else f", LLR {format_llr(finding.spoof_llr, bound)}"
+    return Label(0.0, finding.duration_s or 0.0, f"verdict {finding.verdict}{llr}")
+
+
+def window_labels(document: ScanDocument, finding: Finding) -> list[Label]:
+    """Each window with its LLR, or why it has none, in order of time."""
+    bound = document.model.calibration.llr_bound
+    return [Label(window.start_s, window.end_s, window_text(window, bound)) for window in finding.windows]
+
+
+def window_text(window: WindowResult, bound: float) -> str:
+    """`LLR +2.31`, or `not scored: no-speech`."""
+    if window.spoof_llr is None:
+        return f"not scored: {printable(window.not_scored or 'no reason given')}"
+    return f"LLR {format_llr(window.spoof_llr, bound)}"
+
+
+def flagged_labels(document: ScanDocument, finding: Finding) -> list[Label]:
+    """Stretches of windows that were flagged together."""
+    bound = document.model.calibration.llr_bound
+    return [
+        Label(span.start_s, span.end_s, f"flagged, mean LLR {format_llr(span.spoof_llr, bound)}")
+        for span in finding.spans
+    ]
+
+
+def speech_labels(finding: Finding) -> list[Label]:
+    """Where speech is, if the document says so."""
+    stretches = () if finding.pictures is None else finding.pictures.speech
+    return [Label(stretch.start_s, stretch.end_s, "speech") for stretch in stretches]
+
+
+def lanes(stretches: Iterable[AnyStretch]) -> list[list[AnyStretch]]:
+    """Stretches spread over as few lanes as possible, so that none overlaps another of its lane; empty ones dropped.
+
+    Windows overlap where the hop is shorter than they are, and the last one reaches back from the end. A tier cannot
+    hold that, and to cut windows where they overlap would name positions that nobody measured.
+    """
+    spread: list[list[AnyStretch]] = []
+    for stretch in sorted(stretches, key=lambda stretch: (stretch.start_s, stretch.end_s)):
+        if stretch.end_s <= stretch.start_s:
+            continue
+        lane = next((lane for lane in spread if lane[-1].end_s <= stretch.start_s), None)
+        if lane is None:
+            spread.append([stretch])
+        else:
+            lane.append(stretch)
+    return spread
+
+
+def merged(labels: Sequence[Label]) -> list[Label]:
+    """Labels of one text that touch or overlap as one, in order of their begin."""
+    joined: list[Label] = []
+    for label in labels:
+        if joined and joined[-1].text == label.text and label.start_s <= joined[-1].end_s:
+            joined[-1] = Label(joined[-1].start_s, max(joined[-1].end_s, label.end_s), label.text)
+        else:
+            joined.append(label)
+    return joined
