@@ -54,7 +54,8 @@ def safe_name(text: str, longest_bytes: int = LONGEST_BYTES) -> str:
     cut = kept.encode()[:longest_bytes].decode(errors="ignore").rstrip(".")
     if not cut.strip("_"):
         return "exhibit"
-    guarded = cut if unicodedata.category(cut[0])[0] in "LN" else "_" + cut.lstrip(".")
+    may_begin = cut[0] == "_" or unicodedata.category(cut[0])[0] in "LN"
+    guarded = cut if may_begin else "_" + cut.lstrip(".")
     return "_" + guarded if _DEVICE.match(guarded) else guarded
 
 
