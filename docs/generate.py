@@ -146,6 +146,8 @@ def _type(facts: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in facts["enum"])
     if "const" in facts:
         return f"`{facts['const']}`"
+    if "prefixItems" in facts:
+        return " and ".join(_type(part) for part in facts["prefixItems"])
     if facts.get("type") == "array":
         return f"list of {_type(facts['items'])}"
     return str(facts.get("type", "any"))

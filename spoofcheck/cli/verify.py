@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,7 @@ from spoofcheck.errors import UsageError
 if TYPE_CHECKING:
     from spoofcheck.cli.verifying import Check, Difference, Evidence
     from spoofcheck.detect.scorer import DeviceName
-    from spoofcheck.schema import ScanDocument
+    from spoofcheck.schema import Finding, ScanDocument
 
 _SHOWN_DIFFERENCES = 200
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -137,7 +137,7 @@ def _recomputed(
     from rich.console import Console
 
     from spoofcheck.cli.progress import RichProgress
-    from spoofcheck.cli.verifying import check_scores, differences, same_kind_of_machine
+    from spoofcheck.cli.verifying import check_scores, differences, exhibit_labels, same_kind_of_machine
     from spoofcheck.detect.scan import Scanner, ScanOptions
     from spoofcheck.detect.toolinfo import tool_info
 
@@ -154,12 +154,21 @@ def _recomputed(
     )
     with RichProgress(Console(stderr=True), enabled=not quiet) as progress:
         again = list(scanner.findings(found.values(), progress))
+    labels = exhibit_labels(document)
     differing: list[Difference] = []
-    for digest in found:
-        recorded = [finding for finding in document.findings if finding.sha256 == digest]
-        differing += differences(recorded, [finding for finding in again if finding.sha256 == digest])
+    for path, recorded in _by_path(finding for finding in document.findings if finding.sha256 in found).items():
+        digest = recorded[0].sha256
+        differing += differences(labels[path], recorded, [finding for finding in again if finding.sha256 == digest])
     same = same_kind_of_machine(document, str(scanner.scorer.device), platform.platform(), tool_info(()).libraries)
     return check_scores(differing, len(found), same_kind=same), differing
+
+
+def _by_path(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """The findings of each recording: one, or one per channel."""
+    grouped: dict[str, list[Finding]] = {}
+    for finding in findings:
+        grouped.setdefault(finding.path, []).append(finding)
+    return grouped
 
 
 def _device(recorded: str) -> DeviceName:

@@ -23,6 +23,7 @@ from spoofcheck.errors import InputError, ModelError, UsageError
 from spoofcheck.nets.config import CONFIG_FILE
 from spoofcheck.nets.index import WEIGHTS_FILE, file_sha256, find_model, list_models, read_index
 from spoofcheck.render.canonical import MAX_PAGE_CHARS, document_sha256, extract, report_id_of
+from spoofcheck.render.paths import relative_names
 from spoofcheck.render.text import count, printable
 from spoofcheck.resources import models_dir
 from spoofcheck.schema import Finding, ModelInfo, ScanDocument, TracerInfo
@@ -183,7 +184,9 @@ def check_page(evidence: Evidence, document: ScanDocument, render: Callable[[Sca
     if not places:
         return Check(what, Outcome.DIFFERS, "differs in its number and hashes only; the text agrees with the document")
     shown = "; ".join(places[:_PLACES]) + ("; ..." if len(places) > _PLACES else "")
-    return Check(what, Outcome.DIFFERS, f"{count(len(places), 'place')} differ from what the document says: {shown}")
+    return Check(
+        what, Outcome.DIFFERS, f"differs from what the document says in {count(len(places), 'place')}: {shown}"
+    )
 
 
 def check_exhibits(document: ScanDocument, folder: Path) -> tuple[list[Check], dict[str, Path]]:
@@ -204,6 +207,7 @@ def check_exhibits(document: ScanDocument, folder: Path) -> tuple[list[Check], d
             wanted.setdefault(finding.sha256, finding)
     sizes = {finding.media.size_bytes if finding.media else None for finding in wanted.values()}
     names = {_last_part(finding.path) for finding in document.findings}
+    labels = exhibit_labels(document)
     found: dict[str, Path] = {}
     namesakes: dict[str, list[tuple[Path, str]]] = {}
     for path in _files(folder):
@@ -219,16 +223,29 @@ def check_exhibits(document: ScanDocument, folder: Path) -> tuple[list[Check], d
         elif named in names:
             namesakes.setdefault(named, []).append((path, digest))
     checks = [
-        _exhibit_check(finding, digest, folder, found.get(digest), namesakes.get(_last_part(finding.path), []))
+        _exhibit_check(
+            labels[finding.path],
+            finding,
+            digest,
+            folder,
+            found.get(digest),
+            namesakes.get(_last_part(finding.path), []),
+        )
         for digest, finding in wanted.items()
     ]
     return checks or [Check("exhibits", Outcome.CANNOT, "the document holds no hash of a recording")], found
 
 
+def exhibit_labels(document: ScanDocument) -> dict[str, str]:
+    """What each recording is called in messages, by its path: its reference in the case, or its name, printable."""
+    names = relative_names(finding.path for finding in document.findings)
+    return {each.path: printable(each.exhibit) if each.exhibit else names[each.path] for each in document.findings}
+
+
 def _exhibit_check(
-    finding: Finding, digest: str, folder: Path, place: Path | None, others: Sequence[tuple[Path, str]]
+    label: str, finding: Finding, digest: str, folder: Path, place: Path | None, others: Sequence[tuple[Path, str]]
 ) -> Check:
-    what = f"exhibit {finding.exhibit}" if finding.exhibit else f"exhibit {_last_part(finding.path)}"
+    what = f"exhibit {label}"
     if place is not None:
         return Check(what, Outcome.OK, f"{_below(place, folder)}, SHA-256 {digest}")
     if not others:
@@ -308,11 +325,11 @@ def _entry_check(what: str, entries: Sequence[Entry], digest: str, *, report: bo
     return Check(f"{what} in the ledger", Outcome.DIFFERS, f"no entry tells of a file with the SHA-256 {digest}")
 
 
-def differences(recorded: Sequence[Finding], found: Sequence[Finding]) -> Iterator[Difference]:
+def differences(label: str, recorded: Sequence[Finding], found: Sequence[Finding]) -> Iterator[Difference]:
     """Every figure of the findings on one recording that is not the same; numbers differ by any amount above 0."""
     again = {finding.channel: finding for finding in found}
     for old in recorded:
-        name = _last_part(old.path) + (f", channel {old.channel}" if old.channel is not None else "")
+        name = label + (f", channel {old.channel}" if old.channel is not None else "")
         new = again.get(old.channel)
         if new is None:
             yield Difference(name, "finding", str(old.verdict), None)
@@ -347,7 +364,7 @@ def check_scores(found: Sequence[Difference], exhibits: int, *, same_kind: bool)
     beyond = [each for each in found if each.size > limit]
     scanned = f"{count(exhibits, 'recording')} scanned again"
     if beyond:
-        text = f"{scanned}: {count(len(beyond), 'figure')} differ by more than {limit:g}, {largest}{where}"
+        text = f"{scanned}: a difference of more than {limit:g} in {count(len(beyond), 'figure')}, {largest}{where}"
         return Check("scores", Outcome.DIFFERS, text)
     return Check("scores", Outcome.OK, f"{scanned}: none differs by more than {limit:g}, {largest}{where}")
 

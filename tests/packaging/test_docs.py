@@ -99,6 +99,13 @@ def _prompts(example: Example) -> list[str]:
 BY_HAND = {
     "spoofcheck corpus packages": "corpus",  # it needs the network
     "spoofcheck corpus reference": "acoustics",  # it measures hundreds of recordings
+    "spoofcheck verify": "verify",  # reports, ledgers: times and hashes differ from run to run
+    "spoofcheck case new": "case",
+    "spoofcheck case check": "case",
+    "spoofcheck ledger check": "case",
+    "spoofcheck ledger show": "case",
+    "spoofcheck ledger head": "case",
+    "spoofcheck ledger note": "case",
     "spoofcheck sources list": "sources",
     "spoofcheck sources enroll": "sources",
     "spoofcheck sources remove": "sources",
