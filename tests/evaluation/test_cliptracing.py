@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from spoofcheck.audio.recording import read_windows
-from spoofcheck.detect.tracing import TracerScorer
+from spoofcheck.detect.scorer import TracerScorer
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.clips import Clip
 from spoofcheck.evaluation.cliptracing import ClipTracer, TracedClip, evaluate_tracer
