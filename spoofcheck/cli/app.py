@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spoofcheck import __version__
-from spoofcheck.cli import corpus, doctor, evaluate, models, report, scan, schema, sources, train
+from spoofcheck.cli import corpus, doctor, evaluate, link, models, report, scan, schema, sources, train
 
 app = typer.Typer(
     name="spoofcheck",
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 app.command(name="scan")(scan.scan)
 app.command(name="report")(report.report)
+app.command(name="link")(link.link)
 app.add_typer(models.app, name="models")
 app.add_typer(sources.app, name="sources")
 app.command(name="train")(train.train)
