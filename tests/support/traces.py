@@ -146,13 +146,16 @@ def with_trace(
     name, similarity, _ = sources[0]
     is_known = similarity >= COSINE_THRESHOLD
     failed = test is not None and bool(test.failed)
-    reasons = finding.reasons
+    reasons = list(finding.reasons)
+    if group:
+        message = f"The tracer cannot tell these sources apart: {', '.join(group)}."
+        reasons.append(Reason(code="sources-not-separable", message=message))
     if failed:
-        message = "The similarity follows the channel and is no support: see the channel test."
-        reasons = (*reasons, Reason(code="trace-follows-channel", message=message))
+        message = f"The similarity to {name} may come from the recording's channel. It does not count as support."
+        reasons.append(Reason(code="trace-follows-channel", message=message))
     return finding.model_copy(
         update={
-            "reasons": reasons,
+            "reasons": tuple(reasons),
             "sources": tuple(
                 SourceMatch(
                     name=source,
