@@ -7,6 +7,7 @@ alike, not that one system made them.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -27,8 +28,8 @@ from spoofcheck.detect.hashedfile import kept_embedding
 from spoofcheck.nets.config import UNKNOWN_SOURCE, CosineCalibration
 from spoofcheck.schema import Finding, UnknownGroup
 
-LEAST_LLR = 0.0
-"""Natural-log LR of the mean cosine that joins two groups."""
+LEAST_LLR = math.log(2)
+"""Natural-log LR of the mean cosine that joins two groups; below it the verbal scale says "no or negligible"."""
 
 _DECIMALS = 9
 """Of a distance: what differs less is a tie, which the order of the keys breaks."""

@@ -115,13 +115,14 @@ def judge_embedding(mean: Floats, windows: int, known: KnownSources) -> Trace:
     embedding = unit(mean)
     # The cosine of a vector with itself may end a rounding error above 1.
     similarities = known.gallery.similarities(embedding).clip(-1.0, 1.0)
-    calibration = known.config.source_calibration
+    decision = decided(known.gallery, similarities, known.accepts)
+    # Of an unknown exhibit no source is said to have support, and no channel test stands behind a ratio.
+    calibration = None if decision == UNKNOWN_SOURCE else known.config.source_calibration
     matches = []
     for index in np.argsort(-similarities, kind="stable")[:SOURCES_LISTED].tolist():
         source, similarity = known.gallery.sources[index], float(similarities[index])
         llr = None if calibration is None else to_llr(similarity, calibration, calibration.llr_bound)
         matches.append(SourceMatch(name=source.name, similarity=similarity, origin=source.origin, llr=llr))
-    decision = decided(known.gallery, similarities, known.accepts)
     return Trace(
         sources=tuple(matches),
         info=TraceInfo(
@@ -173,7 +174,7 @@ def with_channel_test(trace: Trace, test: ChannelTest) -> Trace:
 
 _FOLLOWS_CHANNEL: dict[ChannelTestPart, str] = {
     "residue": "what is not speech is traced to it too",
-    "codec": "a copy of the same speech through another codec is not traced to it",
+    "codec": "a copy of the same speech through a codec is closest to another source",
 }
 
 

@@ -20,7 +20,7 @@ NO_SUPPORT = "follows the channel: no support"
 _NOT_TOLD_APART = "not told apart"
 _WHY_FAILED: dict[ChannelTestPart, str] = {
     "residue": "the same source is found where nobody speaks",
-    "codec": "a copy through a codec gives another decision",
+    "codec": "a copy through a codec is closest to another source",
 }
 
 Outcome = Literal["passed", "failed", "not tested"]
@@ -206,6 +206,9 @@ def _codec(test: ChannelTest, finding: Finding) -> ChannelLine:
             "Through a codec",
             "failed",
             found,
-            "The decision rests on what a codec takes away or adds, not on the speech alone.",
+            f"It is closest to {test.codec_closest}: the decision rests on what a codec takes away or adds.",
         )
+    if test.codec_decision != test.codec_closest:
+        meaning = f"It is still closest to {test.codec_closest}, though less close than the rule asks for."
+        return ChannelLine("Through a codec", "passed", found, meaning)
     return ChannelLine("Through a codec", "passed", found, "The decision survives a codec.")

@@ -147,7 +147,8 @@ def test_sources_that_cannot_be_told_apart_are_one_group_with_a_warning() -> Non
 
 def channel_test_of(*failed: str) -> ChannelTest:
     return ChannelTest(
-        residue_s=2.0, residue_decision="A1", residue_similarity=0.9, codec="a codec", codec_decision="unknown",
+        residue_s=2.0, residue_decision="A1", residue_similarity=0.9, codec="a codec", codec_decision="A2",
+        codec_closest="A2",
         codec_similarity=0.1, failed=failed,
     )  # fmt: skip
 
@@ -165,7 +166,7 @@ def test_a_trace_that_follows_the_channel_supports_nothing() -> None:
         (reason,) = trace_reasons(tested)
         assert reason.code == "trace-follows-channel"
         assert ("not speech is traced to it" in reason.message) == ("residue" in failed)
-        assert ("codec is not traced to it" in reason.message) == ("codec" in failed)
+        assert ("closest to another source" in reason.message) == ("codec" in failed)
 
 
 def test_groups_join_shipped_and_enrolled_sources_in_both_directions(tmp_path: Path) -> None:
@@ -208,3 +209,11 @@ def test_the_rule_is_said_as_it_is_applied(tmp_path: Path, method: str, words: s
     open_set = bundle.config.open_set.model_copy(update={"method": method})
     config = bundle.config.model_copy(update={"open_set": open_set})
     assert rule_words(TracerBundle(config, bundle.network, "0" * 64, "0" * 64, tmp_path)) == words
+
+
+def test_of_an_unknown_exhibit_no_source_has_a_likelihood_ratio() -> None:
+    far = judge_embedding(np.ones(len(DIRECTIONS[0])) - 3 * sum(DIRECTIONS[:3]), 1, known())
+    near = judge_embedding(DIRECTIONS[1], 1, known())
+    assert (far.info.decision, near.info.decision) == ("unknown", "A1")
+    assert [source.llr for source in far.sources] == [None] * 3
+    assert all(source.llr is not None for source in near.sources)

@@ -491,7 +491,7 @@ def traced_document() -> ScanDocument:
             with_trace(
                 spoof("calls/through-a-gateway.wav", 23),
                 [("matcha", 0.66, 2.4), ("piper", 0.51, 0.4), ("kokoro", 0.17, -3.9)],
-                test=channel_test("matcha", residue=("matcha", 0.72), copy=("unknown", 0.41)),
+                test=channel_test("matcha", residue=("matcha", 0.72), copy=("vits", 0.41)),
             ),
             with_trace(
                 spoof("voicemail-accounts.wav", 24),

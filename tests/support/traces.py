@@ -117,7 +117,7 @@ def channel_test(
     copy = copy or (decision, 0.64)
     failed = [
         *(["residue"] if residue is not None and residue[0] == decision else []),
-        *(["codec"] if copy[0] != decision else []),
+        *(["codec"] if copy[0] not in (decision, "unknown") else []),
     ]
     return ChannelTest.model_validate(
         {
@@ -126,6 +126,7 @@ def channel_test(
             "residue_similarity": residue and residue[1],
             "codec": CODEC,
             "codec_decision": copy[0],
+            "codec_closest": decision if copy[0] == "unknown" else copy[0],
             "codec_similarity": copy[1],
             "failed": failed,
         }
