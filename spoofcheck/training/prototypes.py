@@ -238,7 +238,7 @@ def _chosen(windows: Windows, rule: PrototypeTraining, seed: int, fit: Fit, step
     order = np.random.default_rng(seed).permutation(np.unique(windows.families))
     halves = {"chosen on": sorted(order[::2].tolist()), "measured on": sorted(order[1::2].tolist())}
     drawn: dict[tuple[str, Scheme], Drawn] = {}
-    jobs = [("chosen on", SCHEMES[0]), *(("measured on", scheme) for scheme in SCHEMES)]
+    jobs = [(half, scheme) for half in halves for scheme in SCHEMES]
     for half, scheme in steps.over(jobs, "Leaving families out", len(jobs)):
         draws = draws_of(windows, scheme, halves[half], rule.left_out, rule.draws, rule.held_share, seed)
         try:
@@ -263,8 +263,11 @@ def _chosen(windows: Windows, rule: PrototypeTraining, seed: int, fit: Fit, step
         ]
         schemes.append({"scheme": scheme, "rules": rows})
     groups = inseparable(joined_trials([part.trials[APPLIED_RULE] for part in (chosen, measured)]), INSEPARABLE_SHARE)
-    sources = _calibration(chosen.with_sources, measured.with_sources, "a source's family was known")
-    links = _calibration(chosen.with_each_other, measured.with_each_other, "their families were unknown")
+    # A case's recordings come from elsewhere: a cosine between clips of one repository would promise too much.
+    elsewhere = "clips of repositories that were not learnt from, and of families left out"
+    chosen_there, measured_there = (drawn[half, SCHEMES[1]].with_sources for half in halves)
+    sources = _calibration(chosen_there, measured_there, elsewhere)
+    links = _calibration(chosen.with_each_other, measured.with_each_other, "clips of families left out of training")
     open_set = OpenSetConfig(
         method="prototype-cosine",
         threshold=thresholds[APPLIED_RULE],
@@ -286,9 +289,10 @@ def _chosen(windows: Windows, rule: PrototypeTraining, seed: int, fit: Fit, step
     return _Chosen(open_set, tuple(groups), sources, links, figures)
 
 
-def _calibration(chosen: Comparisons, measured: Comparisons, known: str) -> CosineCalibration | None:
-    data = f"clips of families left out of training in turn, {known}; fitted on one half of them, measured on the other"
+def _calibration(chosen: Comparisons, measured: Comparisons, data: str) -> CosineCalibration | None:
     try:
-        return cosine_calibration(chosen, measured, data)
+        return cosine_calibration(
+            chosen, measured, f"{data}; fitted on one half of the families, measured on the other"
+        )
     except ValueError:  # too few families, speakers or clips to compare
         return None

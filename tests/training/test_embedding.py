@@ -94,7 +94,7 @@ def test_the_contrastive_loss_worked_out_by_hand() -> None:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
-    write_corpus(folder, {"train": 14, "dev": 6, "eval": 3})
+    write_corpus(folder, {"train": 18, "dev": 6, "eval": 3}, repos=("made/here", "made/there", "made/elsewhere"))
     return folder
 
 
