@@ -124,7 +124,7 @@ class SourceMatch(_Model):
     llr: float | None = Field(
         default=None,
         description="natural-log LR of this similarity, bounded: a system of this source made the exhibit, against "
-        "another one did; null without such a calibration, and when the channel test failed",
+        "another one did; null without such a calibration, for an unknown exhibit, and when the channel test failed",
     )
 
 
@@ -146,10 +146,11 @@ class ChannelTest(_Model):
     )
     codec: str = Field(description="what the traced windows went through for the copy, in words")
     codec_decision: OutsideText = Field(description="what the open-set rule says of the copy")
+    codec_closest: OutsideText = Field(description="the source that the copy is closest to, whatever the rule says")
     codec_similarity: float = Field(ge=-1, le=1, description="its similarity to the source of the trace's decision")
     failed: tuple[ChannelTestPart, ...] = Field(
         default=(),
-        description="'residue': without speech the decision is the same; 'codec': the copy's decision is another",
+        description="'residue': the same decision without speech; 'codec': the copy is closest to another source",
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 import spoofcheck
 
 PACKAGE = Path(spoofcheck.__file__).resolve().parent
-CORE = frozenset({"types", "schema", "evalschema", "errors", "resources", "__init__"})
+CORE = frozenset({"types", "schema", "evalschema", "linkschema", "errors", "resources", "__init__"})
 """What every part may import; `__init__` holds the version and the lazy `scan`."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "types": frozenset(),
     "schema": frozenset(),
     "evalschema": frozenset(),
+    "linkschema": frozenset(),
     "errors": frozenset(),
     "resources": frozenset(),
     "__init__": frozenset({"detect"}),
@@ -37,7 +38,19 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }
 HEAVY = frozenset({"torch", "torchaudio", "transformers", "silero_vad", "sklearn", "librosa"})
 LIGHT = frozenset(
-    {"types", "schema", "evalschema", "errors", "resources", "render", "document", "casefile", "ledger", "__init__"}
+    {
+        "types",
+        "schema",
+        "evalschema",
+        "linkschema",
+        "errors",
+        "resources",
+        "render",
+        "document",
+        "casefile",
+        "ledger",
+        "__init__",
+    }
 )
 """Parts without heavy imports: `report` and `--help` rest on them."""
 

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from spoofcheck import __version__
-from spoofcheck.cli import case, corpus, doctor, evaluate, ledger, models, report, scan, schema, sources, train, verify
+from spoofcheck.cli import (
+    case,
+    corpus,
+    doctor,
+    evaluate,
+    ledger,
+    link,
+    models,
+    report,
+    scan,
+    schema,
+    sources,
+    train,
+    verify,
+)
 
 app = typer.Typer(
     name="spoofcheck",
@@ -23,6 +37,7 @@ app = typer.Typer(
 
 app.command(name="scan")(scan.scan)
 app.command(name="report")(report.report)
+app.command(name="link")(link.link)
 app.command(name="verify")(verify.verify)
 app.add_typer(case.app, name="case")
 app.add_typer(ledger.app, name="ledger")

@@ -16,9 +16,10 @@ from spoofcheck.cli.status import ExitStatus, status_of
 from spoofcheck.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from spoofcheck.detect.caseunknowns import CaseUnknowns
     from spoofcheck.detect.scan import Scanner
     from spoofcheck.render import Format
-    from spoofcheck.schema import Finding, ScanDocument
+    from spoofcheck.schema import Finding, ScanDocument, UnknownGroup
     from spoofcheck.types import Skipped
 
 
@@ -41,6 +42,7 @@ class Device(StrEnum):
 
 _INPUTS = "Inputs"
 _ANALYSIS = "Analysis"
+_TRACING = "Tracing"
 _OUTPUTS = "Outputs"
 
 
@@ -104,27 +106,56 @@ def scan(
             show_default="the model's own",
         ),
     ] = None,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace/--no-trace",
+            help="Say which known source a flagged exhibit is most similar to.",
+            rich_help_panel=_TRACING,
+        ),
+    ] = True,
     tracer: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|DIR|hub:OWNER/NAME",
-            help="Say which source known to this tracer a flagged exhibit is most similar to.",
-            rich_help_panel=_ANALYSIS,
-            show_default="no tracing",
+            help="Tracer to compare with.",
+            rich_help_panel=_TRACING,
+            show_default="the shipped one, if it has the model's front-end",
         ),
     ] = None,
     trace_all: Annotated[
         bool,
         typer.Option(
-            "--trace-all", help="Trace every scored exhibit, not only flagged ones.", rich_help_panel=_ANALYSIS
+            "--trace-all", help="Trace every scored exhibit, not only flagged ones.", rich_help_panel=_TRACING
         ),
     ] = False,
+    sources: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Enrolled sources to compare with too: see 'spoofcheck sources'.",
+            rich_help_panel=_TRACING,
+            show_default="sources.json in the user's data directory, if it is there",
+        ),
+    ] = None,
+    no_sources: Annotated[
+        bool, typer.Option("--no-sources", help="Compare with the tracer's own alone.", rich_help_panel=_TRACING)
+    ] = False,
+    unknowns: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep the names of unknown sources here, the same over all scans of a case; made when missing.",
+            rich_help_panel=_TRACING,
+            show_default="names hold for this scan",
+        ),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.", rich_help_panel=_ANALYSIS)] = Device.AUTO,
     batch_size: Annotated[
         str,
         typer.Option(
             metavar="auto|N",
-            help="Windows per forward pass; never changes results.",
+            help="Windows per forward pass on a GPU; a CPU takes one at a time.",
             rich_help_panel=_ANALYSIS,
         ),
     ] = "auto",
@@ -171,7 +202,11 @@ def scan(
 
     wanted = {Format.JSON: json_to, Format.JSONL: jsonl_to, Format.CSV: csv_to, Format.HTML: report_to}
     outputs = {form: target for form, target in wanted.items() if target is not None}
-    check_outputs(outputs.values())
+    if unknowns == STDOUT:
+        raise UsageError("--unknowns -: the names are kept in a file")
+    if unknowns is not None and not trace:
+        raise UsageError("--no-trace contradicts --unknowns: leave one of them out")
+    check_outputs([*outputs.values(), *([] if unknowns is None else [unknowns])])
     batch_windows = parse_batch_size(batch_size)
     inputs = _inputs(paths or [], include or [], exclude or [], files_from)
 
@@ -187,21 +222,29 @@ def scan(
         device=device.value,
         batch_windows=batch_windows,
         workers=workers,
+        trace=trace,
         tracer=tracer,
         trace_all=trace_all,
+        sources=sources,
+        use_sources=not no_sources,
         debug=debug,
     )
     scanner = Scanner(model, options)
+    case = _case(scanner, unknowns)
     started_at = datetime.now(UTC)
     findings, complete = _findings(scanner, inputs, quiet)
+    findings, groups, case = _grouped(scanner, findings, case)
     document = build_document(
         scanner,
         findings,
         started_at=started_at,
         complete=complete,
         command_line=["spoofcheck", *sys.argv[1:]],
+        unknown_groups=groups,
     )
     problems = _write(document, outputs)
+    if unknowns is not None and case is not None:
+        problems += _write_case(case, unknowns)
     if not quiet:
         _show(document, table=STDOUT not in outputs.values())
     if problems:
@@ -246,6 +289,46 @@ def _findings(scanner: Scanner, inputs: Sequence[Path | Skipped], quiet: bool) -
     except KeyboardInterrupt:
         return findings, False
     return findings, True
+
+
+def _case(scanner: Scanner, unknowns: Path | None) -> CaseUnknowns | None:
+    """The case's unknown exhibits of earlier scans; None when no file is named."""
+    from spoofcheck.detect.caseunknowns import read_case
+    from spoofcheck.detect.exhibittracer import identity_of
+    from spoofcheck.detect.scan import NO_TRACER
+
+    if unknowns is None:
+        return None
+    if scanner.tracer is None:
+        raise UsageError(f"--unknowns: {NO_TRACER.format(model=scanner.bundle.config.name)}")
+    config = scanner.tracer.bundle.config
+    if config.link_calibration is None:
+        raise UsageError(f"--unknowns: the tracer {config.name} {config.version} is not calibrated to group exhibits")
+    return read_case(unknowns, identity_of(scanner.tracer.bundle))
+
+
+def _grouped(
+    scanner: Scanner, findings: list[Finding], case: CaseUnknowns | None
+) -> tuple[list[Finding], tuple[UnknownGroup, ...], CaseUnknowns | None]:
+    """The findings with the names of groups of unknown exhibits, and the case as it is now."""
+    from spoofcheck.detect.clusters import group_unknowns
+
+    calibration = None if scanner.tracer is None else scanner.tracer.bundle.config.link_calibration
+    if calibration is None:
+        return findings, (), case
+    named, groups, case = group_unknowns(findings, calibration, case)
+    return list(named), groups, case
+
+
+def _write_case(case: CaseUnknowns, target: Path) -> list[str]:
+    """Write the case's unknown exhibits, or say why not."""
+    from spoofcheck.detect.caseunknowns import case_json
+
+    try:
+        write_output(target, case_json(case))
+    except OutputError as error:
+        return [str(error)]
+    return []
 
 
 def _write(document: ScanDocument, outputs: dict[Format, Path]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spoofcheck.cli.hearing import hear, load_named_tracer, why_not
 from spoofcheck.cli.output import check_outputs, write_output
 from spoofcheck.cli.scan import Device
 from spoofcheck.cli.status import ExitStatus
@@ -47,22 +48,22 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 @app.command("list")
 def list_(tracer: Tracer = None, store: Store = None, json: Json = False) -> int:
-    """List the enrolled sources, and with --tracer those shipped with it."""
+    """List the sources that a tracer ships with and those that were enrolled with it."""
     from rich.console import Console
 
     from spoofcheck.cli.sources_tables import list_json, list_table
     from spoofcheck.detect.sourcestore import read_store
     from spoofcheck.nets.config import read_tracer_config
-    from spoofcheck.nets.index import find_model
+    from spoofcheck.nets.index import find_model, shipped_tracer
 
     path = _place(store)
-    shipped: tuple[str, ...] = ()
-    identity = None
-    if tracer is not None:
-        directory = find_model(tracer)
-        shipped = read_tracer_config(directory).classes
-        identity = _identity_of(directory)
-    kept = read_store(path, identity) if store is not None or path.exists() else None
+    name = tracer or shipped_tracer()
+    directory = None if name is None else find_model(name)
+    identity = None if directory is None else _identity_of(directory)
+    kept = read_store(path, None if tracer is None else identity) if store is not None or path.exists() else None
+    # A store may belong to another tracer than the shipped one: what that ships is no part of its gallery.
+    is_theirs = kept is None or kept.tracer == identity
+    shipped = read_tracer_config(directory).classes if directory is not None and is_theirs else ()
     if json:
         typer.echo(list_json(path, kept, shipped), nl=False)
         return ExitStatus.CLEAR
@@ -100,6 +101,7 @@ def enroll(
 
     from spoofcheck.cli.sources_tables import enrolment_tables
     from spoofcheck.detect.enrolment import MIN_CLIPS
+    from spoofcheck.detect.exhibittracer import identity_of
     from spoofcheck.detect.gallery import require_prototypes
     from spoofcheck.detect.sourcestore import (
         checked_name,
@@ -113,10 +115,10 @@ def enroll(
 
     checked_note(note)
     path = _place(store)
-    bundle = _load(tracer)
+    bundle = load_named_tracer(tracer)
     require_prototypes(bundle)
     name = checked_name(name, bundle.config.classes)
-    identity = _identity(bundle)
+    identity = identity_of(bundle)
     kept = read_store(path, identity) if path.exists() else new_store(identity)
     former = kept.find(name)
     if former is not None and not replace:
@@ -166,13 +168,14 @@ def evaluate(tracer: Tracer = None, store: Store = None, json: Json = False) -> 
 
     from spoofcheck.cli.sources_tables import evaluation_json, evaluation_table
     from spoofcheck.detect.enrolment import evaluate_gallery, groups
+    from spoofcheck.detect.exhibittracer import identity_of
     from spoofcheck.detect.gallery import acceptance, gallery_of, require_prototypes
     from spoofcheck.detect.sourcestore import read_store
 
     path = _place(store)
-    bundle = _load(tracer)
+    bundle = load_named_tracer(tracer)
     require_prototypes(bundle)
-    identity = _identity(bundle)
+    identity = identity_of(bundle)
     kept = read_store(path, identity) if store is not None or path.exists() else None
     gallery = gallery_of(bundle, kept.enrolled() if kept is not None else ())
     found = evaluate_gallery(gallery, acceptance(bundle))
@@ -225,36 +228,19 @@ def _embedded(
     clips: dict[str, Path], bundle: TracerBundle, device: Device, quiet: bool
 ) -> tuple[list[StoredClip], list[str]]:
     """The clips' embeddings, and a line for each that has none."""
-    from rich.console import Console
-
     from spoofcheck.audio.inputs import display_path
-    from spoofcheck.cli.steps import RichSteps
     from spoofcheck.detect.sourcestore import stored_clip
-    from spoofcheck.evaluation.clips import Clip
-    from spoofcheck.evaluation.cliptracing import ClipTracer
 
-    if not clips:
-        return [], []
-    # One window at a time: a forward pass may round differently beside others, and what is stored must not depend on
-    # the company a clip came in. On a CPU that costs nothing.
-    tracer = ClipTracer(bundle, "all", device.value, 1, embeddings=True)
-    rows = tracer.trace(list(clips), [Clip(sha256, path, "spoof") for sha256, path in clips.items()])
     heard: list[StoredClip] = []
     left_out = []
-    steps = RichSteps(Console(stderr=True), enabled=not quiet)
-    for row, (sha256, path) in zip(steps.over(rows, "Listening", len(clips)), clips.items(), strict=True):
+    for path, row in hear(clips, bundle, device, quiet):
         try:
             if row.embedding is None:
-                raise ValueError(_why(row.problem))
-            heard.append(stored_clip(display_path(path.name), sha256, row.windows, row.embedding))
+                raise ValueError(why_not(row.problem))
+            heard.append(stored_clip(display_path(path.name), row.name, row.windows, row.embedding))
         except ValueError as error:
             left_out.append(f"{display_path(path)}: left out: {error}")
     return heard, left_out
-
-
-def _why(problem: str | None) -> str:
-    """A reason's code in words; the others explain themselves (docs/formats.md)."""
-    return "it holds no window with enough speech" if problem in (None, "no-speech") else str(problem)
 
 
 def _enrolled(
@@ -302,32 +288,6 @@ def _make_folder(path: Path, is_default: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path.parent}: cannot be made ({error.strerror})") from error
-
-
-def _load(tracer: str | None) -> TracerBundle:
-    from spoofcheck.nets.bundle import load_tracer
-    from spoofcheck.nets.index import find_model
-
-    return load_tracer(find_model(tracer or _shipped_tracer()))
-
-
-def _shipped_tracer() -> str:
-    from spoofcheck.nets.config import read_any_config
-    from spoofcheck.nets.index import list_models
-    from spoofcheck.resources import models_dir
-
-    tracers = [name for name in list_models() if read_any_config(models_dir() / name).task == "tracer"]
-    if len(tracers) != 1:
-        raise UsageError(
-            f"--tracer is needed: {', '.join(tracers) or 'no tracer'} {'are' if tracers else 'is'} shipped"
-        )
-    return tracers[0]
-
-
-def _identity(bundle: TracerBundle) -> StoreTracer:
-    from spoofcheck.detect.sourcestore import StoreTracer
-
-    return StoreTracer(name=bundle.config.name, version=bundle.config.version, weights_sha256=bundle.weights_sha256)
 
 
 def _identity_of(directory: Path) -> StoreTracer:

@@ -7,6 +7,7 @@ alike, not that one system made them.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -26,6 +27,9 @@ from spoofcheck.detect.caseunknowns import (
 from spoofcheck.detect.hashedfile import kept_embedding
 from spoofcheck.nets.config import UNKNOWN_SOURCE, CosineCalibration
 from spoofcheck.schema import Finding, UnknownGroup
+
+LEAST_LLR = math.log(2)
+"""Natural-log LR of the mean cosine that joins two groups; below it the verbal scale says "no or negligible"."""
 
 _DECIMALS = 9
 """Of a distance: what differs less is a tie, which the order of the keys breaks."""
@@ -76,14 +80,14 @@ def group_unknowns(
 def alike(exhibits: Mapping[ExhibitKey, CaseExhibit], calibration: CosineCalibration) -> list[tuple[ExhibitKey, ...]]:
     """All exhibits in groups of one or more, whose members are in the order of their keys.
 
-    Average linkage on `1 - cosine`, cut where the calibration's LLR is 0.
+    Average linkage on `1 - cosine`, cut where the calibration's LLR is `LEAST_LLR`.
     """
     keys = sorted(exhibits)
     if len(keys) < 2:
         return [(key,) for key in keys]
     # Pair by pair, not by a matrix product, which may round differently for another number of rows.
     distances = np.round(pdist(np.array([exhibits[key].embedding for key in keys]), "cosine"), _DECIMALS)
-    cut = 1 + calibration.intercept / calibration.slope
+    cut = 1 - (LEAST_LLR - calibration.intercept) / calibration.slope
     labels = fcluster(linkage(distances, "average"), cut, "distance")
     clusters: dict[int, list[ExhibitKey]] = {}
     for label, key in zip(labels.tolist(), keys, strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,13 +208,25 @@ def groups(rows: Sequence[Evaluated]) -> tuple[tuple[str, ...], ...]:
 
     Groups of one are left out. Names stand in the order of the rows.
     """
-    group = {row.source.name: {row.source.name} for row in rows}
-    for row in rows:
-        for name in row.confused_with:
-            joined = group[row.source.name] | group[name]
+    return linked(
+        [row.source.name for row in rows], [(row.source.name, name) for row in rows for name in row.confused_with]
+    )
+
+
+def linked(names: Sequence[str], links: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
+    """Names that are linked, directly or through others; groups of one are left out.
+
+    Args:
+        names: all of them; groups and their members stand in this order.
+        links: in either direction; one to a name that is not there says nothing.
+    """
+    group = {name: {name} for name in names}
+    for one, other in links:
+        if one in group and other in group:
+            joined = group[one] | group[other]
             group.update(dict.fromkeys(joined, joined))
-    found = [tuple(name for name in group if name in group[first]) for first in group]
-    return tuple(dict.fromkeys(names for names in found if len(names) > 1))
+    found = [tuple(name for name in names if name in group[first]) for first in names]
+    return tuple(dict.fromkeys(members for members in found if len(members) > 1))
 
 
 def without(gallery: Gallery, name: str) -> Gallery:

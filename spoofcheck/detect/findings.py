@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from spoofcheck.audio.inputs import display_path
 from spoofcheck.detect.decision import Decision
-from spoofcheck.detect.tracing import Trace
+from spoofcheck.detect.tracing import Trace, trace_reasons
 from spoofcheck.schema import Finding, MediaInfo, QualityInfo, Reason, Verdict, WindowResult
 from spoofcheck.types import ChannelSummary, RecordingSummary, Skipped, WindowScore, samples_to_seconds
 
@@ -35,8 +35,13 @@ def recording_finding(
     trace: Trace | None = None,
     warnings: Sequence[Reason] = (),
 ) -> Finding:
-    """The finding of one channel of a recording that was read to its end; `warnings` come after all other reasons."""
+    """The finding of one channel of a recording that was read to its end.
+
+    Reasons are those of the decision, of the recording, the `warnings`, and last what to beware of in the trace.
+    """
     quality = channel.quality
+    noticed = (Reason(code=code, message=text) for code, text in summary.warnings)
+    about_trace = () if trace is None else trace_reasons(trace)
     return Finding(
         path=display_path(summary.file.path),
         channel=channel.channel,
@@ -46,7 +51,7 @@ def recording_finding(
         verdict=decision.verdict,
         spoof_llr=decision.spoof_llr,
         raw_score=decision.raw_score,
-        reasons=(*decision.reasons, *(Reason(code=code, message=text) for code, text in summary.warnings), *warnings),
+        reasons=(*decision.reasons, *noticed, *warnings, *about_trace),
         spans=decision.spans,
         windows=tuple(_window_result(window) for window in windows),
         sources=trace.sources if trace is not None else (),

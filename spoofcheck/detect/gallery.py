@@ -178,18 +178,28 @@ def gallery_of(bundle: TracerBundle, enrolled: Sequence[Source] = ()) -> Gallery
 
 
 def acceptance(bundle: TracerBundle) -> Accepts:
-    """The tracer's open-set rule, applied to a gallery: its threshold on the largest cosine or the largest softmax.
+    """The tracer's open-set rule, applied to a gallery: its threshold on the confidence.
+
+    Raises:
+        UsageError: the tracer has no prototypes.
+    """
+    confident = confidence(bundle)
+    threshold = bundle.config.open_set.threshold
+    return lambda similarities: confident(similarities) >= threshold
+
+
+def confidence(bundle: TracerBundle) -> Callable[[Floats], float]:
+    """What the tracer's open-set rule looks at in similarities `[K]`: the largest cosine, or the largest softmax.
 
     Raises:
         UsageError: the tracer has no prototypes.
     """
     head = require_prototypes(bundle)
-    threshold = bundle.config.open_set.threshold
     if "cosine" in bundle.config.open_set.method:
-        return lambda similarities: bool(similarities.max() >= threshold)
+        return lambda similarities: float(similarities.max())
 
-    def largest_softmax(similarities: Floats) -> bool:
+    def largest_softmax(similarities: Floats) -> float:
         powers = np.exp(head.scale * (similarities - similarities.max()))
-        return bool(1.0 / powers.sum() >= threshold)
+        return float(1.0 / powers.sum())
 
     return largest_softmax

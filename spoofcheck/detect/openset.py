@@ -33,8 +33,9 @@ Integers = NDArray[np.int64]
 
 OpenSetRule = Literal["max-softmax", "prototype-cosine", "energy", "mahalanobis", "knn", "nsd", "openmax"]
 RULES: tuple[OpenSetRule, ...] = get_args(OpenSetRule)
-PROTOTYPE_RULES: tuple[OpenSetRule, ...] = ("max-softmax", "prototype-cosine")
-"""Rules that need nothing of a source but its prototype."""
+APPLIED_RULE: OpenSetRule = "prototype-cosine"
+"""The rule of tracers with prototypes: of those that need no more of a source, so that one enrolled from a few clips is
+judged as the others are, it alone says the same of a source whatever others there are."""
 
 NEIGHBOURS = 5
 _LEAST_VARIANCE = 1e-6

@@ -6,17 +6,25 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from spoofcheck.audio.inputs import display_path
+from spoofcheck.detect.exhibittracer import EnrolledSources
 from spoofcheck.detect.scan import Scanner
 from spoofcheck.detect.toolinfo import tool_info
+from spoofcheck.detect.tracing import rule_words
 from spoofcheck.nets.bundle import Bundle, TracerBundle
+from spoofcheck.nets.config import CosineCalibration
 from spoofcheck.schema import (
     CalibrationInfo,
+    CosineCalibrationInfo,
+    EnrolledSourceInfo,
     Finding,
     ModelInfo,
     OptionsInfo,
     RunInfo,
     ScanDocument,
+    SourceStoreInfo,
     TracerInfo,
+    UnknownGroup,
     ValidityInfo,
 )
 from spoofcheck.types import SAMPLE_RATE_HZ
@@ -29,6 +37,7 @@ def build_document(
     started_at: datetime,
     complete: bool,
     command_line: Sequence[str],
+    unknown_groups: Sequence[UnknownGroup] = (),
 ) -> ScanDocument:
     """The document of one scan.
 
@@ -36,8 +45,10 @@ def build_document(
         started_at: when the scan began, with time zone.
         complete: False when the scan was interrupted.
         command_line: as typed, or empty when called from Python.
+        unknown_groups: that the findings name.
     """
     finished_at = datetime.now(UTC)
+    tracer = scanner.tracer
     return ScanDocument(
         tool=tool_info(command_line),
         run=RunInfo(
@@ -48,7 +59,9 @@ def build_document(
             complete=complete,
         ),
         model=model_info(scanner.bundle),
-        tracer=None if scanner.tracer is None else tracer_info(scanner.tracer.bundle),
+        tracer=None if tracer is None else tracer_info(tracer.bundle),
+        enrolled=None if tracer is None or tracer.enrolled is None else enrolled_info(tracer.enrolled),
+        unknown_groups=tuple(unknown_groups),
         options=_options_info(scanner),
         findings=tuple(findings),
     )
@@ -91,11 +104,48 @@ def tracer_info(bundle: TracerBundle) -> TracerInfo:
         licence=config.licence,
         training_data=config.training_data,
         classes=config.classes,
-        rule=config.open_set.words,
+        rule=rule_words(bundle),
         threshold=config.open_set.threshold,
         threshold_data=config.open_set.data,
+        groups=config.groups,
+        source_calibration=_cosine_info(config.source_calibration),
+        link_calibration=_cosine_info(config.link_calibration),
         limitations=config.limitations,
         validation=config.validation,
+    )
+
+
+def enrolled_info(enrolled: EnrolledSources) -> SourceStoreInfo:
+    """The user's own sources as the document states them."""
+    return SourceStoreInfo(
+        path=display_path(enrolled.path),
+        sha256=enrolled.store.sha256,
+        sources=tuple(
+            EnrolledSourceInfo(
+                name=source.name,
+                note=source.note,
+                created_at=source.created_at.astimezone(UTC).isoformat(timespec="seconds"),
+                revision=source.revision,
+                clips=len(source.clips),
+                content_sha256=source.content_sha256,
+                closest=source.leave_one_out.closest,
+                confused_with=source.confused_with,
+            )
+            for source in enrolled.store.sources
+        ),
+    )
+
+
+def _cosine_info(calibration: CosineCalibration | None) -> CosineCalibrationInfo | None:
+    if calibration is None:
+        return None
+    return CosineCalibrationInfo(
+        data=calibration.data,
+        target_trials=calibration.target_trials,
+        other_trials=calibration.other_trials,
+        llr_bound=calibration.llr_bound,
+        eer=calibration.eer,
+        cllr=calibration.cllr,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,11 +22,12 @@ from spoofcheck.audio.inputs import find_inputs
 from spoofcheck.audio.recording import read_windows
 from spoofcheck.detect.calibration import to_llr
 from spoofcheck.detect.decision import decide, with_threshold
+from spoofcheck.detect.exhibittracer import ExhibitTracer, Wanted, enrolled_sources, shipped_twin
 from spoofcheck.detect.findings import recording_finding, skipped_finding
 from spoofcheck.detect.progress import NoProgress, Progress
 from spoofcheck.detect.readers import Readers
 from spoofcheck.detect.scorer import DeviceName, HeardWindow, WindowScorer
-from spoofcheck.detect.tracing import Trace, TracerScorer, trace_recording, windows_to_trace
+from spoofcheck.detect.tracing import Trace, windows_to_trace
 from spoofcheck.detect.validity import shrunk_llr
 from spoofcheck.errors import InputError, UsageError
 from spoofcheck.nets.bundle import Bundle, load_bundle, load_tracer
@@ -46,6 +47,9 @@ _HOP_S = 4.0
 
 ChannelMode = Literal["auto", "mix", "each"]
 
+NO_TRACER = "no tracer with the front-end of {model} is shipped; name one with --tracer"
+"""Why options on tracing cannot be honoured."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
@@ -59,10 +63,16 @@ class ScanOptions:
     device: DeviceName = "auto"
     batch_windows: int | None = None
     workers: int | None = None
+    trace: bool = True
+    """Compare exhibits judged spoof or partial with the sources that a tracer knows."""
     tracer: str | Path | None = None
-    """Compare exhibits judged spoof or partial with the sources this tracer knows."""
+    """Which one; None is the shipped one, if the detector has its front-end: then tracing costs no second pass."""
     trace_all: bool = False
     """Trace every exhibit that has a scored window."""
+    sources: Path | None = None
+    """A store of enrolled sources to compare with too; None is the user's own, if there is one."""
+    use_sources: bool = True
+    """False: compare with the tracer's own sources alone."""
     debug: bool = False
     """Raise what nobody foresaw instead of skipping the file it happened in."""
 
@@ -75,27 +85,45 @@ class Scanner:
         options: see `ScanOptions`.
 
     Raises:
-        ModelError: the model or the tracer is missing, damaged or not what its index says.
-        UsageError: an option the model or machine cannot honour.
+        ModelError: the model, the tracer or the store of sources is missing, damaged or not what it should be.
+        UsageError: options that contradict each other, or that the model, the tracer or the machine cannot honour.
     """
 
     def __init__(self, model: str | Path | None = None, options: ScanOptions | None = None) -> None:
         self.options = options or ScanOptions()
+        _check_options(self.options)
         self.bundle: Bundle = load_bundle(find_model(model))
         config = self.bundle.config
         self.hop_samples = hop_samples(self.options, config.window_samples)
         self.rule = with_threshold(config.decision, self.options.threshold_llr)
         self._limits = None if config.gate is None else config.gate.window
-        self.scorer = WindowScorer(self.bundle, self.options.device, self.options.batch_windows)
         self.tracer = self._load_tracer()
+        self.scorer = WindowScorer(
+            self.bundle,
+            self.options.device,
+            self.options.batch_windows,
+            None if self.tracer is None else self.tracer.shared_head,
+        )
 
-    def _load_tracer(self) -> TracerScorer | None:
-        if self.options.tracer is None:
-            if self.options.trace_all:
-                raise UsageError("--trace-all: there is no tracer; name one with --tracer")
+    def _load_tracer(self) -> ExhibitTracer | None:
+        options = self.options
+        if not options.trace:
             return None
-        bundle = load_tracer(find_model(self.options.tracer))
-        return TracerScorer(bundle, self.options.device, self.options.batch_windows)
+        if options.tracer is not None:
+            bundle = load_tracer(find_model(options.tracer))
+        else:
+            shipped = shipped_twin(self.bundle)
+            if shipped is None:
+                for option, is_given in (
+                    ("--trace-all", options.trace_all),
+                    ("--sources", options.sources is not None),
+                ):
+                    if is_given:
+                        raise UsageError(f"{option}: {NO_TRACER.format(model=self.bundle.config.name)}")
+                return None
+            bundle = shipped
+        enrolled = enrolled_sources(bundle, options.sources) if options.use_sources else None
+        return ExhibitTracer(self.bundle, bundle, enrolled, options.device, options.batch_windows)
 
     def findings(self, inputs: Iterable[Path | Skipped], progress: Progress | None = None) -> Iterator[Finding]:
         """Judge inputs one by one, lazily; closing the iterator stops the readers.
@@ -168,19 +196,19 @@ class Scanner:
             for channel, windows, decision in judged
             if self.options.trace_all or decision.verdict in FLAGGED
         }
-        traces, not_traced = self._traced(summary, wanted)
+        traces, not_traced = self._traced(summary, wanted, file)
         for channel, windows, decision in judged:
             warnings = not_traced if wanted.get(channel.channel) else ()
             yield recording_finding(summary, channel, windows, decision, traces.get(channel.channel), warnings)
 
     def _traced(
-        self, summary: RecordingSummary, wanted: Mapping[int | None, Collection[int]]
+        self, summary: RecordingSummary, wanted: Wanted, file: _FileInProgress
     ) -> tuple[dict[int | None, Trace], tuple[Reason, ...]]:
         """The traces by channel, or why there are none."""
         if self.tracer is None or not any(wanted.values()):
             return {}, ()
         try:
-            return trace_recording(self.tracer, summary, wanted, self._read_again), ()
+            return self.tracer.traces(summary, wanted, file.heard(), self._read_again), ()
         except InputError as error:
             return {}, (Reason(code="not-traced", message=f"It could not be traced: {error.message}"),)
 
@@ -227,7 +255,7 @@ def scan(
     Args:
         paths: files and folders (folders are searched recursively).
         model: a shipped model's name, a model directory, or None for the default.
-        options: hop, channels, voice activity gate, threshold, device, batch size, workers, tracer.
+        options: hop, channels, voice activity gate, threshold, device, batch size, workers, tracing.
         include: only names or relative paths matching one of these globs.
         exclude: no names or relative paths matching one of these globs.
         progress: told what happens while it happens.
@@ -258,6 +286,18 @@ def hop_samples(options: ScanOptions, window_samples: int) -> int:
             f"{samples_to_seconds(window_samples):g} s, or speech would go unheard"
         )
     return samples
+
+
+def _check_options(options: ScanOptions) -> None:
+    for option, is_given in (
+        ("--tracer", options.tracer is not None),
+        ("--trace-all", options.trace_all),
+        ("--sources", options.sources is not None),
+    ):
+        if is_given and not options.trace:
+            raise UsageError(f"--no-trace contradicts {option}: leave one of them out")
+    if options.sources is not None and not options.use_sources:
+        raise UsageError("--no-sources contradicts --sources: leave one of them out")
 
 
 def _default_workers() -> int:
@@ -293,12 +333,16 @@ class _FileInProgress:
             batch.add(self, heard, window.samples)
 
     def has_finite_scores(self) -> bool:
-        every = (window.heard for windows in self.windows.values() for window in windows)
+        every = (heard for windows in self.heard().values() for heard in windows)
         return all(
             math.isfinite(heard.raw_score) and math.isfinite(heard.validity_distance or 0.0)
             for heard in every
             if heard is not None
         )
+
+    def heard(self) -> dict[int | None, list[HeardWindow | None]]:
+        """What the network said of each window, by channel."""
+        return {channel: [window.heard for window in windows] for channel, windows in self.windows.items()}
 
     def is_complete(self) -> bool:
         return self.outcome is not None and self.unscored == 0

@@ -1,37 +1,37 @@
-"""Which enrolled source a recording is most similar to, or that it is like none of them.
+"""Which known source an exhibit is most similar to, or that it is like none of them.
 
-The windows at or above the window threshold are traced, and all scored windows where there are none. A window's
-similarities are the tracer's softmax outputs; an exhibit's are their mean over its traced windows: one window with an
-extreme logit cannot decide alone, the threshold keeps its scale, and a single window gives the published rule. The
-source is unknown when the largest similarity is below the tracer's threshold.
+The windows at or above the window threshold are traced, and all scored windows where there are none.
 
-A tracer hears the detector's windows: one of another length is cut at its end, or repeated, to fit. The recording is
-read a second time for it, so that no samples are kept until the verdict is known.
+* A tracer with prototypes places every window on a sphere. The exhibit is the mean of its traced windows, at unit
+  length, and is compared with the prototypes of all sources, shipped and enrolled, by the cosine.
+* A tracer without prototypes, as published, gives a softmax over its classes. An exhibit's similarities are their mean
+  over its traced windows: one window with an extreme logit cannot decide alone, the threshold keeps its scale, and a
+  single window gives the published rule.
+
+Either way the tracer's open-set rule says whether the largest similarity is enough.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from spoofcheck.detect.scorer import BatchedNetwork, DeviceName
-from spoofcheck.errors import InputError
+from spoofcheck.detect.calibration import to_llr
+from spoofcheck.detect.enrolment import linked
+from spoofcheck.detect.gallery import Accepts, Floats, Gallery, acceptance, decided, embedding_head, gallery_of, unit
+from spoofcheck.detect.sourcestore import StoredSource
 from spoofcheck.nets.bundle import TracerBundle
 from spoofcheck.nets.config import UNKNOWN_SOURCE, TracerConfig
-from spoofcheck.schema import SourceMatch, TraceInfo
-from spoofcheck.types import AudioFile, RecordingSummary, Window, WindowScore
+from spoofcheck.schema import ChannelTest, ChannelTestPart, Reason, SourceMatch, TraceInfo
+from spoofcheck.types import WindowScore
 
 SOURCES_LISTED = 3
 """How many of the most similar sources a finding names."""
 
-ReadAgain = Callable[[RecordingSummary], Generator[AudioFile | Window | RecordingSummary]]
-"""Reads a recording a second time: the same windows by channel and index, all of them with samples."""
+_EMBEDDING_DECIMALS = 6
+"""Of an exhibit's embedding in the document: a similarity made from it moves by less than 1e-5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,39 +42,54 @@ class Trace:
     info: TraceInfo
 
 
-@dataclass(frozen=True, slots=True)
-class TracedWindow:
-    """A tracer's output for one window.
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownSources:
+    """What a tracer with prototypes compares exhibits with, and how it decides.
 
     Attributes:
-        probabilities: float64 `[classes]`, softmax.
-        embedding: float32 `[D]`, what the last layer sees.
+        config: of the tracer.
+        gallery: its sources, shipped and enrolled.
+        accepts: its open-set rule.
+        groups: names that cannot be told apart, in the gallery's order.
+        rule: the open-set rule in words.
     """
 
-    probabilities: NDArray[np.float64]
-    embedding: NDArray[np.float32]
+    config: TracerConfig
+    gallery: Gallery
+    accepts: Accepts
+    groups: tuple[tuple[str, ...], ...]
+    rule: str
+
+    def group_of(self, name: str) -> tuple[str, ...]:
+        """The source and those that cannot be told apart from it; empty when it stands alone."""
+        return next((group for group in self.groups if name in group), ())
 
 
-class TracerScorer(BatchedNetwork[TracedWindow]):
-    """Runs a loaded tracer over windows; arguments and errors as for `BatchedNetwork`."""
+def known_sources(bundle: TracerBundle, enrolled: Sequence[StoredSource] = ()) -> KnownSources:
+    """The sources of a tracer with prototypes and those enrolled with it.
 
-    def __init__(self, bundle: TracerBundle, device: DeviceName = "auto", batch_windows: int | None = None) -> None:
-        super().__init__(bundle.network, device, batch_windows)
-        self.bundle = bundle
-        self._network = bundle.network
+    Raises:
+        UsageError: the tracer has no prototypes.
+        ModelError: an enrolled source does not fit the tracer.
+    """
+    gallery = gallery_of(bundle, [source.source() for source in enrolled])
+    links = [(group[0], name) for group in bundle.config.groups for name in group[1:]]
+    links += [(source.name, name) for source in enrolled for name in source.confused_with]
+    return KnownSources(
+        config=bundle.config,
+        gallery=gallery,
+        accepts=acceptance(bundle),
+        groups=linked(gallery.names, links),
+        rule=rule_words(bundle),
+    )
 
-    def trace(self, windows: Sequence[NDArray[np.float32]]) -> list[TracedWindow]:
-        """Similarities and embeddings of windows, each float32 `[window_samples]`."""
-        return self.rows(windows)
 
-    @torch.inference_mode()
-    def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[TracedWindow]:
-        with self._precision():
-            embeddings = self._network.embed(self._on_device(windows))
-            logits = self._network.classify(embeddings)
-        probabilities = logits.double().cpu().softmax(dim=1).numpy()
-        rows = zip(probabilities, embeddings.float().cpu().numpy(), strict=True)
-        return [TracedWindow(probability, embedding) for probability, embedding in rows]
+def rule_words(bundle: TracerBundle) -> str:
+    """The open-set rule as a scan with this tracer applies it."""
+    open_set = bundle.config.open_set
+    if embedding_head(bundle) is not None and open_set.method == "max-softmax":
+        return f"{UNKNOWN_SOURCE} when the largest softmax of the scaled similarities is below {open_set.threshold:g}"
+    return open_set.words
 
 
 def windows_to_trace(windows: Sequence[WindowScore], window_threshold_llr: float) -> frozenset[int]:
@@ -84,8 +99,47 @@ def windows_to_trace(windows: Sequence[WindowScore], window_threshold_llr: float
     return flagged or frozenset(scored)
 
 
+def judge_embedding(mean: Floats, windows: int, known: KnownSources) -> Trace:
+    """The open-set decision on an exhibit by a tracer with prototypes.
+
+    Args:
+        mean: `[D]`, of the traced windows' embeddings.
+        windows: how many were traced.
+        known: what it is compared with.
+
+    Equal similarities stand in the order of the gallery.
+
+    Raises:
+        ValueError: the mean has no direction.
+    """
+    embedding = unit(mean)
+    # The cosine of a vector with itself may end a rounding error above 1.
+    similarities = known.gallery.similarities(embedding).clip(-1.0, 1.0)
+    decision = decided(known.gallery, similarities, known.accepts)
+    # Of an unknown exhibit no source is said to have support, and no channel test stands behind a ratio.
+    calibration = None if decision == UNKNOWN_SOURCE else known.config.source_calibration
+    matches = []
+    for index in np.argsort(-similarities, kind="stable")[:SOURCES_LISTED].tolist():
+        source, similarity = known.gallery.sources[index], float(similarities[index])
+        llr = None if calibration is None else to_llr(similarity, calibration, calibration.llr_bound)
+        matches.append(SourceMatch(name=source.name, similarity=similarity, origin=source.origin, llr=llr))
+    return Trace(
+        sources=tuple(matches),
+        info=TraceInfo(
+            decision=decision,
+            rule=known.rule,
+            measure="cosine",
+            threshold=known.config.open_set.threshold,
+            windows=windows,
+            enrolled=len(known.gallery),
+            group=known.group_of(decision),
+            embedding=tuple((np.round(embedding, _EMBEDDING_DECIMALS) + 0.0).tolist()),  # no negative zeros
+        ),
+    )
+
+
 def judge_source(similarities: Sequence[float], windows: int, config: TracerConfig) -> Trace:
-    """The open-set decision on an exhibit.
+    """The open-set decision on an exhibit by a tracer without prototypes.
 
     Args:
         similarities: one per class, the mean over the traced windows.
@@ -110,79 +164,39 @@ def judge_source(similarities: Sequence[float], windows: int, config: TracerConf
     )
 
 
-def fitted(samples: NDArray[np.float32], window_samples: int) -> NDArray[np.float32]:
-    """A window of another length, `[N]`, cut at its end or repeated to `[window_samples]`."""
-    return samples if len(samples) == window_samples else np.resize(samples, window_samples)
+def with_channel_test(trace: Trace, test: ChannelTest) -> Trace:
+    """The trace with what its channel test found; when that failed, no likelihood ratio of a source is left."""
+    info = trace.info.model_copy(update={"channel_test": test})
+    if not test.failed:
+        return Trace(trace.sources, info)
+    return Trace(tuple(source.model_copy(update={"llr": None}) for source in trace.sources), info)
 
 
-def trace_recording(
-    scorer: TracerScorer,
-    summary: RecordingSummary,
-    wanted: Mapping[int | None, Collection[int]],
-    read_again: ReadAgain,
-) -> dict[int | None, Trace]:
-    """Trace the wanted windows of a recording that was read and judged before.
-
-    Args:
-        scorer: the tracer.
-        summary: what the first reading ended with.
-        wanted: indices of windows by channel.
-        read_again: opens the second reading.
-
-    Returns:
-        A trace per channel that has wanted windows.
-
-    Raises:
-        InputError: it cannot be read any more, it changed (`changed-while-reading`), or the tracer's output is not
-            finite (`score-not-finite`).
-    """
-    window_samples = scorer.bundle.config.window_samples
-    pools = {channel: _Pool(len(scorer.bundle.config.classes)) for channel, indices in wanted.items() if indices}
-    waiting: list[tuple[_Pool, NDArray[np.float32]]] = []
-
-    def pool_waiting() -> None:
-        for (pool, _), traced in zip(waiting, scorer.trace([samples for _, samples in waiting]), strict=True):
-            pool.add(traced)
-        waiting.clear()
-
-    with closing(read_again(summary)) as items:
-        for window in _windows(items, summary):
-            if window.samples is None or window.index not in wanted.get(window.channel, ()):
-                continue
-            waiting.append((pools[window.channel], fitted(window.samples, window_samples)))
-            if len(waiting) >= scorer.batch_windows:
-                pool_waiting()
-    pool_waiting()
-    return {channel: judge_source(pool.mean(), pool.windows, scorer.bundle.config) for channel, pool in pools.items()}
+_FOLLOWS_CHANNEL: dict[ChannelTestPart, str] = {
+    "residue": "what is not speech is traced to it too",
+    "codec": "a copy of the same speech through a codec is closest to another source",
+}
 
 
-def _windows(
-    items: Iterator[AudioFile | Window | RecordingSummary], first_reading: RecordingSummary
-) -> Iterator[Window]:
-    """The windows of a second reading, which must end as the first one did."""
-    for item in items:
-        if isinstance(item, Window):
-            yield item
-        elif isinstance(item, RecordingSummary) and item.sha256 != first_reading.sha256:
-            raise InputError("changed-while-reading", "The file changed after it was judged.")
-
-
-@dataclass(slots=True)
-class _Pool:
-    """The running sum of an exhibit's similarities: what is kept does not grow with the recording."""
-
-    classes: int
-    windows: int = 0
-    total: NDArray[np.float64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.total = np.zeros(self.classes)
-
-    def add(self, traced: TracedWindow) -> None:
-        self.total += traced.probabilities
-        self.windows += 1
-
-    def mean(self) -> list[float]:
-        if not self.windows or not math.isfinite(self.total.sum()):
-            raise InputError("score-not-finite", "The tracer gave no finite output.")
-        return [float(value) for value in self.total / self.windows]
+def trace_reasons(trace: Trace) -> tuple[Reason, ...]:
+    """What to beware of in a trace, in sentences for the analyst."""
+    reasons = []
+    if len(trace.info.group) > 1:
+        reasons.append(
+            Reason(
+                code="sources-not-separable",
+                message=f"The tracer cannot tell these sources apart, so that none of them is closer than the others: "
+                f"{', '.join(trace.info.group)}.",
+            )
+        )
+    test = trace.info.channel_test
+    if test is not None and test.failed:
+        found = " and ".join(_FOLLOWS_CHANNEL[part] for part in test.failed)
+        reasons.append(
+            Reason(
+                code="trace-follows-channel",
+                message=f"The similarity to {trace.info.decision} may come from the recording's channel, not from its "
+                f"speech: {found}. It does not count as support.",
+            )
+        )
+    return tuple(reasons)

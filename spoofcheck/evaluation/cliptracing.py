@@ -1,9 +1,9 @@
 """A tracer on a protocol's clips: deterministic, resumable, shared out over processes.
 
-A clip's similarities are the tracer's softmax outputs averaged over its windows, as `scan --tracer` averages them.
-`first` is the published protocols' way: the first window alone, from the first sample, without a speech gate. `all`
-takes every window that holds speech, one a hop as `scan` does, of all channels that `scan` would examine apart. There
-is no detector here that could flag windows, so none is preferred.
+A clip is decided as `scan` decides an exhibit: by a tracer with prototypes on the cosines of the mean embedding of its
+windows, by any other on their mean softmax outputs. `first` is the published protocols' way: the first window alone,
+from the first sample, without a speech gate. `all` takes every window that holds speech, one a hop as `scan` does, of
+all channels that `scan` would examine apart. There is no detector here that could flag windows, so none is preferred.
 
 A clip's true class is the one that stands for its `system` (`TracerConfig.class_of`), or unseen. Human speech is no
 trial of a tracer: it is left out.
@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofcheck.audio.recording import read_windows
+from spoofcheck.detect.gallery import confidence, embedding_head, gallery_of, unit
 from spoofcheck.detect.readers import Readers
 from spoofcheck.detect.scan import ScanOptions, hop_samples
-from spoofcheck.detect.scorer import DeviceName
-from spoofcheck.detect.tracing import TracedWindow, TracerScorer
+from spoofcheck.detect.scorer import DeviceName, TracedWindow, TracerScorer
 from spoofcheck.errors import UsageError
 from spoofcheck.evalschema import EmbeddingMap, Tracing
 from spoofcheck.evaluation.clips import Clip
@@ -37,7 +37,7 @@ from spoofcheck.evaluation.firstwindows import first_windows
 from spoofcheck.evaluation.scorefiles import trial_names
 from spoofcheck.evaluation.scoring import WindowMode
 from spoofcheck.evaluation.shards import Team
-from spoofcheck.evaluation.tracing import MIN_MAP_POINTS, MapMethod, embedding_map, tracing_figures
+from spoofcheck.evaluation.tracing import MIN_MAP_POINTS, MapMethod, decided_figures, embedding_map, tracing_figures
 from spoofcheck.evaluation.workfolder import Job, Watch, rows_of
 from spoofcheck.nets.bundle import TracerBundle
 from spoofcheck.nets.config import UNSEEN
@@ -46,10 +46,12 @@ from spoofcheck.types import AudioFile, RecordingSummary, Skipped, Window
 MIN_WINDOW_SPEECH_S = 0.5
 """Speech that a window of `all` needs, as the shipped detectors ask for."""
 
-_FORM = 1
+_FORM = 2
 """Of a row in a work folder; raised whenever the way similarities come about changes."""
 
-_RULE = "unseen when the largest softmax probability, averaged over {windows}, is below {threshold:g}"
+_SOFTMAX_RULE = "unseen when the largest softmax probability, averaged over {windows}, is below {threshold:g}"
+_PROTOTYPE_RULE = "unseen when the {measure} of the mean embedding of {windows} to the sources is below {threshold:g}"
+_PROTOTYPE_MEASURES = {"prototype-cosine": "largest cosine", "max-softmax": "largest softmax of the scaled cosines"}
 _WINDOW_WORDS = {"first": "the first window alone", "all": "all windows with speech"}
 
 
@@ -60,7 +62,7 @@ class TracedClip:
     Attributes:
         name: of the trial.
         probabilities: `[classes]`, mean softmax over the windows; None when there is no window.
-        embedding: `[D]`, mean over the windows; None likewise, and when no embeddings are kept.
+        embedding: `[D]`, mean over the windows, not of unit length; None likewise, and when no embeddings are kept.
         windows: how many were traced.
         problem: why there are no probabilities, e.g. `"no-speech"`; None when there are.
     """
@@ -79,10 +81,10 @@ class ClipTracer:
         bundle: the tracer.
         windows: which windows of a clip are traced.
         device: where the network runs.
-        batch_windows: windows per forward pass; None for the device's default. Changes no result.
+        batch_windows: windows per forward pass on a GPU; None for the device's default.
         workers: threads that read ahead; None by cores. Changes no result.
         min_window_speech_s: speech that a window of `all` needs.
-        embeddings: keep the embeddings, for a map.
+        embeddings: keep the embeddings, for a map. Those of a tracer with prototypes are always kept.
 
     Raises:
         UsageError: the device is not there.
@@ -104,12 +106,7 @@ class ClipTracer:
         self._scorer = TracerScorer(bundle, device, batch_windows)
         self._workers = workers or max(1, min(8, (os.cpu_count() or 1) - 1))
         self._min_window_speech_s = min_window_speech_s
-        self._embeddings = embeddings
-
-    @property
-    def rule(self) -> str:
-        """How a clip's class is decided, in words."""
-        return _RULE.format(windows=_WINDOW_WORDS[self.windows], threshold=self.bundle.config.open_set.threshold)
+        self._embeddings = embeddings or embedding_head(bundle) is not None
 
     def job(self) -> Job[TracedClip]:
         """The tracing as `rows_of` runs it."""
@@ -224,20 +221,84 @@ def evaluate_tracer(
     traced = [(clip, row) for clip, row in trials if row.probabilities is not None]
     if not traced:
         raise UsageError(f"not one of {len(spoofs)} spoofed clips could be traced ({unscored[0].problem})")
-    config = tracer.bundle.config
-    truths = [config.class_of(clip.system) or UNSEEN for clip, _ in traced]
-    figures = tracing_figures(
-        truths,
-        np.asarray([row.probabilities for _, row in traced]),
-        config.classes,
-        config.open_set.threshold,
-        [clip.source for clip, _ in traced],
-        rule=tracer.rule,
+    truths = [tracer.bundle.config.class_of(clip.system) or UNSEEN for clip, _ in traced]
+    figures = clip_figures(
+        tracer.bundle,
+        traced,
+        tracer.windows,
         draws=draws,
         seed=seed,
         embedding_map=_map([row for _, row in traced], truths, map_method if team.is_first else None, seed),
     )
     return figures, unscored
+
+
+def clip_figures(
+    bundle: TracerBundle,
+    traced: Sequence[tuple[Clip, TracedClip]],
+    windows: WindowMode,
+    *,
+    draws: int = 1_000,
+    seed: int = 0,
+    embedding_map: EmbeddingMap | None = None,
+) -> Tracing:
+    """Figures of clips that a tracer heard, by its own open-set rule.
+
+    Args:
+        bundle: the tracer; a clip's true class is the one that stands for its system, or unseen.
+        traced: at least one; rows with probabilities and, of a tracer with prototypes, embeddings.
+        windows: which windows of a clip were traced.
+
+    The others as for `tracing_figures`.
+
+    Raises:
+        ValueError: no clips, or a row without what the rule needs.
+    """
+    config = bundle.config
+    truths = [config.class_of(clip.system) or UNSEEN for clip, _ in traced]
+    groups = [clip.source for clip, _ in traced]
+    rule = rule_of(bundle, windows)
+    if embedding_head(bundle) is None:
+        return tracing_figures(
+            truths,
+            np.asarray([row.probabilities for _, row in traced]),
+            config.classes,
+            config.open_set.threshold,
+            groups,
+            rule=rule,
+            draws=draws,
+            seed=seed,
+            embedding_map=embedding_map,
+        )
+    gallery, confident = gallery_of(bundle), confidence(bundle)
+    similarities = [gallery.similarities(unit(_embedding_of(row))) for _, row in traced]
+    return decided_figures(
+        truths,
+        np.array([row.argmax() for row in similarities], np.int64),
+        np.array([confident(row) for row in similarities]),
+        config.classes,
+        config.open_set.threshold,
+        groups,
+        rule=rule,
+        draws=draws,
+        seed=seed,
+        embedding_map=embedding_map,
+    )
+
+
+def rule_of(bundle: TracerBundle, windows: WindowMode) -> str:
+    """How a clip's class is decided, in words."""
+    open_set = bundle.config.open_set
+    form = _SOFTMAX_RULE if embedding_head(bundle) is None else _PROTOTYPE_RULE
+    return form.format(
+        measure=_PROTOTYPE_MEASURES[open_set.method], windows=_WINDOW_WORDS[windows], threshold=open_set.threshold
+    )
+
+
+def _embedding_of(row: TracedClip) -> tuple[float, ...]:
+    if row.embedding is None:
+        raise ValueError(f"{row.name}: traced without an embedding")
+    return row.embedding
 
 
 def _map(rows: Sequence[TracedClip], truths: Sequence[str], method: MapMethod | None, seed: int) -> EmbeddingMap | None:

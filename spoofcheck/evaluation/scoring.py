@@ -31,7 +31,7 @@ from spoofcheck.schema import Finding
 
 WindowMode = Literal["first", "all"]
 
-_FORM = 1
+_FORM = 2
 """Of a row in a work folder; raised whenever the way a score comes about changes."""
 
 
@@ -84,7 +84,8 @@ class ClipScorer:
         workers: int | None = None,
     ) -> None:
         directory = find_model(model)
-        self._scanner = Scanner(directory, ScanOptions(device=device, batch_windows=batch_windows, workers=workers))
+        options = ScanOptions(device=device, batch_windows=batch_windows, workers=workers, trace=False)
+        self._scanner = Scanner(directory, options)
         self._workers = workers or max(1, min(8, (os.cpu_count() or 1) - 1))
         self.windows: WindowMode = windows
 

@@ -40,11 +40,14 @@ class Detector(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Shape: `[B, N]` -> `[B, 2]`."""
-        return cast(Tensor, self.back_end(self.front_end(waveform)))
+        return cast(Tensor, self.back_end(self.features(waveform)))
 
-    def logits_and_distance(self, waveform: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Shape: `[B, N]` -> logits `[B, 2]` and, with a gate, float64 distances `[B]`; features are computed once."""
-        features = self.front_end(waveform)
+    def features(self, waveform: Tensor) -> Tensor:
+        """What everything is judged by. Shape: `[B, N]` -> `[B, C, T]`, as the front-end gives them."""
+        return cast(Tensor, self.front_end(waveform))
+
+    def judged(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Shape: `[B, C, T]` -> logits `[B, 2]` and, with a gate, float64 distances `[B]`."""
         return self.back_end(features), None if self.gate is None else self.gate(features)
 
 

@@ -92,6 +92,16 @@ def list_models(directory: Path | None = None) -> tuple[str, ...]:
     return (index.default, *sorted(set(index.models) - {index.default}))
 
 
+def shipped_tracer() -> str | None:
+    """Name of the one shipped tracer; None when there is none, or more than one to choose from.
+
+    Raises:
+        ModelError: the index or a shipped model's configuration is missing or damaged.
+    """
+    tracers = [name for name in list_models() if read_any_config(models_dir() / name).task == "tracer"]
+    return tracers[0] if len(tracers) == 1 else None
+
+
 def find_model(name_or_path: str | Path | None = None) -> Path:
     """Directory of a shipped model (by name, the default one for None), of one given as a path, or of one on a hub.
 

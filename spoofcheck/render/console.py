@@ -7,6 +7,7 @@ loses nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -19,10 +20,27 @@ from rich.text import Text
 
 from spoofcheck.render import measures
 from spoofcheck.render.paths import common_folder, relative_names, shortened
-from spoofcheck.render.text import MISSING, count, format_llr, format_span, format_time, isolated, printable
+from spoofcheck.render.text import (
+    MISSING,
+    count,
+    format_llr,
+    format_similarity,
+    format_span,
+    format_time,
+    isolated,
+    printable,
+)
 from spoofcheck.render.timeline import Level, strip
-from spoofcheck.render.wording import VERDICT_WORDS, similar_to
-from spoofcheck.schema import FLAGGED, Finding, OptionsInfo, ScanDocument, Verdict
+from spoofcheck.render.tracing import (
+    NO_SUPPORT,
+    decision_words,
+    either,
+    follows_channel,
+    is_known,
+    similar_briefly,
+)
+from spoofcheck.render.wording import VERDICT_WORDS
+from spoofcheck.schema import FLAGGED, Finding, OptionsInfo, ScanDocument, TracerInfo, Verdict
 
 _VERDICT_STYLES = {
     Verdict.BONAFIDE: "green",
@@ -53,6 +71,7 @@ _MIN_WIDTH_WITH_SOURCE = 110
 _MAX_SOURCE_CELLS = 28
 _SPANS_SHOWN = 8
 _FLAGGED_SHOWN = 10
+_DECISIONS_SHOWN = 10
 _TEXT_WIDTH = 100
 
 
@@ -97,13 +116,7 @@ def summary(document: ScanDocument) -> str:
         listed = [_with_channel(names[finding.path], finding) for finding in flagged[:_FLAGGED_SHOWN]]
         rest = f", and {len(flagged) - _FLAGGED_SHOWN:,} more" if len(flagged) > _FLAGGED_SHOWN else ""
         lines.append(f"Flagged: {', '.join(listed)}{rest}")
-    traced = [finding for finding in exhibits if finding.trace is not None]
-    if traced:
-        known = sum(finding.trace.decision == finding.sources[0].name for finding in traced if finding.trace)
-        lines.append(
-            f"Traced: {count(len(traced), 'exhibit')} ({known:,} most similar to an enrolled source, "
-            f"{len(traced) - known:,} unknown)"
-        )
+    lines += _traced(document, exhibits)
     unscored = sum(window.spoof_llr is None for finding in exhibits for window in finding.windows)
     if unscored:
         windows = sum(len(finding.windows) for finding in exhibits)
@@ -128,11 +141,43 @@ def _examined(document: ScanDocument, exhibits: Sequence[Finding]) -> str:
     )
 
 
+def _traced(document: ScanDocument, exhibits: Sequence[Finding]) -> Iterator[str]:
+    """How many exhibits were traced, with which decisions, and the groups of those that stay unknown."""
+    traced = [finding for finding in exhibits if finding.trace is not None]
+    if not traced:
+        return
+    known = Counter(decision_words(finding) for finding in traced if is_known(finding))
+    shown = [
+        f"{number:,} {'to' if index else 'most similar to'} {printable(name)}"
+        for index, (name, number) in enumerate(known.most_common(_DECISIONS_SHOWN))
+    ]
+    if rest := known.total() - sum(number for _, number in known.most_common(_DECISIONS_SHOWN)):
+        shown.append(f"{rest:,} to others")
+    if unknown := len(traced) - known.total():
+        shown.append(f"{unknown:,} unknown")
+    yield f"Traced: {count(len(traced), 'exhibit')} ({', '.join(shown)})"
+    if document.unknown_groups:
+        yield f"Alike among the unknown: {', '.join(_unknown_groups(document))}"
+    if failed := sum(map(follows_channel, traced)):
+        yield f"Channel test: failed for {count(failed, 'exhibit')}, whose similarity is no support"
+
+
+def _unknown_groups(document: ScanDocument) -> Iterator[str]:
+    """`Unknown-1 (14 files, 3 exhibits earlier)`, and how many groups are left out."""
+    for group in document.unknown_groups[:_DECISIONS_SHOWN]:
+        files = len({finding.path for finding in document.findings if measures.unknown_group(finding) == group.name})
+        earlier = f", {count(group.earlier, 'exhibit')} earlier" if group.earlier else ""
+        yield f"{printable(group.name)} ({count(files, 'file')}{earlier})"
+    if len(document.unknown_groups) > _DECISIONS_SHOWN:
+        yield f"and {len(document.unknown_groups) - _DECISIONS_SHOWN:,} more groups"
+
+
 class _Layout:
     def __init__(self, document: ScanDocument, width: int, *, ascii_only: bool) -> None:
         self._options: OptionsInfo = document.options
         self._bound = document.model.calibration.llr_bound
         self._tracer = document.tracer
+        self._enrolled = document.enrolled
         self._complete = document.run.complete
         self._width = width
         self._ascii = ascii_only
@@ -189,7 +234,7 @@ class _Layout:
         taken = sum(column.cells + _GAP for column in columns)
         room = self._width - taken - _MIN_NAME_CELLS - 2 * _GAP
         if widest and self._width >= _MIN_WIDTH_WITH_FLAGS and room >= len("Flags"):
-            columns.append(_Column("Flags", max(len("Flags"), min(widest, _MAX_FLAGS_CELLS))))
+            columns.append(_Column("Flags", max(len("Flags"), min(widest, room, _MAX_FLAGS_CELLS))))
         rest = sum(column.cells + _GAP for column in columns)
         longest = max((cell_len(name) for name in self._names.values()), default=0)
         name_cells = max(_MIN_NAME_CELLS, min(longest, self._width - rest))
@@ -218,7 +263,7 @@ class _Layout:
         if finding.spans:
             yield self._spans(finding)
         if source and not source_fits:
-            yield self._line(self._safe(similar_to(finding)), "", _INDENT)
+            yield self._line(self._safe(similar_briefly(finding)), "", _INDENT)
         if flags and not flags_fit:
             yield self._line(f"flags: {flags}", "yellow", _INDENT)
 
@@ -226,8 +271,12 @@ class _Layout:
         return any(column.title == title and cell_len(text) <= column.cells for column in self._columns)
 
     def _source(self, finding: Finding) -> str:
-        """The trace as a cell: the most similar enrolled source, or `unknown`."""
-        return isolated(self._safe(finding.trace.decision)) if finding.trace is not None else ""
+        """The trace as a cell: the most similar source and how similar it is, or `unknown`, or the unknown's group."""
+        if finding.trace is None:
+            return ""
+        similarity = f" ({format_similarity(finding.sources[0].similarity)})" if is_known(finding) else ""
+        mark = " *" if follows_channel(finding) else ""
+        return isolated(self._safe(decision_words(finding))) + similarity + mark
 
     def _flags(self, finding: Finding) -> str:
         return self._safe(", ".join(measures.flags(finding)))
@@ -268,11 +317,24 @@ class _Layout:
         yield key
         yield self._line(f"LLR: natural-log likelihood ratio, + supports synthetic, bound ±{self._bound:.1f}", "dim")
 
-        if any(finding.trace is not None for finding in self._exhibits) and self._tracer is not None:
-            enrolled = count(len(self._tracer.classes), "enrolled source")
-            text = f"Similar to: closest of {enrolled}, by {self._safe(self._tracer.name)}; likeness, not origin;"
-            yield self._line(text, "dim")
-            yield self._line(self._safe(self._tracer.rule), "dim", _INDENT)
+        if self._tracer is not None and any(finding.trace is not None for finding in self._exhibits):
+            yield from self._tracing_legend(self._tracer)
+
+    def _tracing_legend(self, tracer: TracerInfo) -> Iterator[Text]:
+        enrolled = len(self._enrolled.sources) if self._enrolled is not None else 0
+        known = count(len(tracer.classes) + enrolled, "known source")
+        own = f" ({enrolled:,} enrolled)" if enrolled else ""
+        yield self._line(f"Similar to: closest of {known}{own}, by {self._safe(tracer.name)}", "dim")
+        yield self._line("likeness, not origin", "dim", _INDENT)
+        yield self._line(self._safe(tracer.rule), "dim", _INDENT)
+        groups = dict.fromkeys(
+            finding.trace.group for finding in self._exhibits if finding.trace and finding.trace.group
+        )
+        for group in groups:
+            yield self._line(self._safe(f"not told apart: {either(group)}"), "dim", _INDENT)
+        in_column = any(column.title == "Similar to" for column in self._columns)
+        if in_column and any(map(follows_channel, self._exhibits)):
+            yield self._line(f"* {NO_SUPPORT}", "dim", _INDENT)
 
     def _skipped_table(self) -> Table:
         table = Table.grid(padding=(0, _GAP), pad_edge=False)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from spoofcheck.render.measures import spoofed_s
 from spoofcheck.render.text import format_span, printable
-from spoofcheck.render.wording import similar_to
+from spoofcheck.render.tracing import channel_outcome, similar_to
 from spoofcheck.schema import Finding, ScanDocument
 
 Cell = str | int | float | None
@@ -76,5 +76,13 @@ COLUMNS: dict[str, Callable[[ScanDocument, Finding], Cell]] = {
     "tracer_version": lambda d, _: outside(d.tracer.version) if d.tracer else "",
     "tracer_weights_sha256": lambda d, _: outside(d.tracer.weights_sha256) if d.tracer else "",
     "tool_version": lambda d, _: outside(d.tool.version),
+    "trace_group": lambda _, f: outside("; ".join(f.trace.group)) if f.trace else "",
+    "unknown_group": lambda _, f: outside(f.trace.unknown_group or "") if f.trace else "",
+    "closest_origin": lambda _, f: f.sources[0].origin if f.sources else "",
+    "closest_llr": lambda _, f: f.sources[0].llr if f.sources else None,
+    "trace_measure": lambda _, f: f.trace.measure if f.trace else "",
+    "trace_threshold": lambda _, f: f.trace.threshold if f.trace else None,
+    "channel_test": lambda _, f: channel_outcome(f.trace) if f.trace else "",
+    "sources_sha256": lambda d, _: outside(d.enrolled.sha256) if d.enrolled else "",
 }
 """Every column and where its cell comes from, in the order in which they are written."""

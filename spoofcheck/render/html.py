@@ -27,6 +27,7 @@ from spoofcheck.render.text import (
     format_time,
 )
 from spoofcheck.render.timeline import Bar, Level, bars, strip, ticks
+from spoofcheck.render.traceview import TraceView, trace_view
 from spoofcheck.render.verbal import SCALE
 from spoofcheck.schema import Finding, ScanDocument, Span, Verdict, WindowResult
 
@@ -108,7 +109,7 @@ class Exhibit:
     supporting: tuple[WindowRow, ...]
     contrary: tuple[WindowRow, ...]
     not_scored: tuple[tuple[str, int], ...]
-    similar_to: str
+    trace: TraceView | None
 
 
 def render(document: ScanDocument) -> str:
@@ -118,6 +119,9 @@ def render(document: ScanDocument) -> str:
     exhibits = measures.examined(document.findings)
     names = relative_names(finding.path for finding in document.findings)
     counts = measures.verdict_counts(document.findings)
+    shown = [
+        _exhibit(number, finding, names[finding.path], document) for number, finding in enumerate(exhibits, start=1)
+    ]
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -125,10 +129,12 @@ def render(document: ScanDocument) -> str:
             document=document,
             report_id=report_id(digest),
             document_sha256=digest,
-            exhibits=[
-                _exhibit(number, finding, names[finding.path], document)
-                for number, finding in enumerate(exhibits, start=1)
+            exhibits=shown,
+            unknown_groups=[
+                (group, [item for item in shown if measures.unknown_group(item.finding) == group.name])
+                for group in document.unknown_groups
             ],
+            measure=next((finding.trace.measure for finding in exhibits if finding.trace is not None), None),
             skipped=[(names[finding.path], finding) for finding in measures.skipped(document.findings)],
             folder=common_folder(names),
             recordings=len({finding.path for finding in exhibits}),
@@ -197,12 +203,8 @@ def _exhibit(number: int, finding: Finding, name: str, document: ScanDocument) -
                 if window.spoof_llr is None
             ).items()
         ),
-        similar_to=_sentence(wording.similar_to(finding)),
+        trace=trace_view(finding, document),
     )
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _ratios(finding: Finding, bound: float) -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""One finding per line, each with what it takes to read the line alone: schema, tool, model, tracer, weights."""
+"""One finding per line, each with what it takes to read the line alone: schema, tool, model, tracer, weights, store."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def render_line(document: ScanDocument, finding: Finding) -> str:
             "tracer_version": document.tracer.version,
             "tracer_weights_sha256": document.tracer.weights_sha256,
         }
+    if document.enrolled is not None:
+        origin["sources_sha256"] = document.enrolled.sha256
     # Joined as text: pydantic writes a finding's thousands of windows far faster than the json module would.
     head = json.dumps(origin, ensure_ascii=False, separators=(",", ":"))
     return escape_unsafe(f"{head[:-1]},{finding.model_dump_json()[1:]}")

@@ -47,6 +47,11 @@ def is_flagged(window: WindowResult, options: OptionsInfo) -> bool:
     return window.spoof_llr is not None and window.spoof_llr >= options.window_threshold_llr
 
 
+def unknown_group(finding: Finding) -> str | None:
+    """The group of unknown exhibits that the finding belongs to."""
+    return finding.trace.unknown_group if finding.trace is not None else None
+
+
 def duration_s(findings: Iterable[Finding]) -> float:
     """Seconds of all recordings; one with several examined channels counts once."""
     lengths = {finding.path: finding.duration_s or 0.0 for finding in findings}

@@ -94,6 +94,11 @@ def format_ratio(ratio: float) -> str:
     return f"{cut:,.{max(0, 1 - exponent)}f}"
 
 
+def format_similarity(similarity: float) -> str:
+    """A cosine or a share of a softmax, to two decimals and without a negative zero."""
+    return f"{round(similarity, 2) + 0.0:.2f}"
+
+
 def format_percent(share: float | None, digits: int = 1) -> str:
     """A share (0..1) in percent, `12.5 %`."""
     return MISSING if share is None else f"{share * 100:.{digits}f} %"

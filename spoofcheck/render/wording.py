@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spoofcheck.render.text import count, format_llr, format_ratio
+from spoofcheck.render.text import format_llr, format_ratio
 from spoofcheck.render.verbal import strength
 from spoofcheck.schema import Finding, Verdict
 
@@ -97,20 +97,6 @@ def opinion(finding: Finding, bound: float) -> str:
         weighed = times_more_probable(finding.spoof_llr, bound, SPEECH)
         text = f"{support.phrase} for {support.favours} rather than {support.over}: {weighed}."
     return pooled + text if pooled else text[0].upper() + text[1:]
-
-
-def similar_to(finding: Finding) -> str:
-    """What a trace says in words: which enrolled source is closest, and whether that is close enough; else empty.
-
-    Likeness to a source is all that is measured: nothing here says that a source made the exhibit.
-    """
-    trace = finding.trace
-    if trace is None:
-        return ""
-    closest = finding.sources[0]
-    if trace.decision != closest.name:
-        return f"unknown: closest enrolled {closest.name}, of {count(trace.enrolled, 'enrolled source')}"
-    return f"most similar to {closest.name} of {count(trace.enrolled, 'enrolled source')}"
 
 
 def both_ratios(llr: float, bound: float) -> tuple[str, str]:

@@ -9,18 +9,15 @@ from pathlib import Path
 
 import jinja2
 import numpy as np
-from numpy.typing import NDArray
 
 from spoofcheck.detect.scan import Scanner, ScanOptions
 from spoofcheck.detect.scorer import DeviceName
 from spoofcheck.errors import ModelError
 from spoofcheck.evalschema import Tracing
 from spoofcheck.evaluation.clips import Clip
-from spoofcheck.evaluation.cliptracing import ClipTracer
-from spoofcheck.evaluation.tracing import decided_figures, tracing_figures
+from spoofcheck.evaluation.cliptracing import ClipTracer, TracedClip, clip_figures
 from spoofcheck.nets.bundle import load_tracer, save_bundle
 from spoofcheck.nets.config import (
-    UNSEEN,
     AnyModelConfig,
     BackEndConfig,
     CalibrationConfig,
@@ -32,7 +29,6 @@ from spoofcheck.nets.config import (
     TracerConfig,
 )
 from spoofcheck.nets.detector import Detector
-from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.tracer import Tracer
 from spoofcheck.resources import templates_dir
 from spoofcheck.schema import TracingFigure
@@ -150,27 +146,24 @@ def finish_tracer(
     test = capped(data.test, recipe.finish.most_per_system.get("test"))
     save_bundle(scratch, config, network, "")
     try:
+        bundle = load_tracer(scratch)
         tracer = ClipTracer(
-            load_tracer(scratch), "all", device, workers=workers,
-            min_window_speech_s=recipe.finish.min_window_speech_s, embeddings=fitted is not None,
-        )  # fmt: skip
+            bundle, "all", device, workers=workers, min_window_speech_s=recipe.finish.min_window_speech_s
+        )
         traced = {}
         for split, clips in (("dev", data.dev if fitted is None else ()), ("test", test)):
             if not clips:
                 continue
             rows = steps.over(tracer.trace([clip.name for clip in clips], clips), f"Tracing {split}", len(clips))
             traced[split] = [
-                (clip, np.array(row.probabilities if fitted is None else row.embedding))
-                for clip, row in zip(clips, rows, strict=True)
-                if row.probabilities is not None
+                (clip, row) for clip, row in zip(clips, rows, strict=True) if row.probabilities is not None
             ]
     finally:
         shutil.rmtree(scratch)
     if fitted is None:
         open_set = _open_set(recipe, config, traced["dev"])
-        measured = {split: _tracing(rows, config, open_set.threshold) for split, rows in traced.items() if rows}
-    else:
-        measured = {split: _cosine_tracing(rows, config, fitted.head) for split, rows in traced.items() if rows}
+        bundle = replace(bundle, config=config.model_copy(update={"open_set": open_set}))
+    measured = {split: clip_figures(bundle, rows, "all") for split, rows in traced.items() if rows}
     figures = {split: rounded(tracing.model_dump(mode="json")) for split, tracing in measured.items()}
     if fitted is not None:
         figures["open_set"] = rounded(fitted.figures)
@@ -261,7 +254,7 @@ def _figure(split: str, tracing: Tracing) -> TracingFigure:
     )
 
 
-Traced = Sequence[tuple[Clip, NDArray[np.float64]]]
+Traced = Sequence[tuple[Clip, TracedClip]]
 
 
 def _open_set(recipe: Recipe, config: TracerConfig, dev: Traced) -> OpenSetConfig:
@@ -269,29 +262,11 @@ def _open_set(recipe: Recipe, config: TracerConfig, dev: Traced) -> OpenSetConfi
     wanted = recipe.finish.seen_acceptance
     if wanted is None:
         return config.open_set
-    confidence = [float(row.max()) for clip, row in dev if config.class_of(clip.system) is not None]
+    seen = [row for clip, row in dev if config.class_of(clip.system) is not None]
+    confidence = [max(row.probabilities) for row in seen if row.probabilities is not None]
     if not confidence:
         raise ModelError("no dev clip of a seen class could be traced, so that no threshold can be fixed")
     return OpenSetConfig(
         threshold=float(np.floor(100 * np.quantile(confidence, 1 - wanted)) / 100),
         data=f"dev split: {wanted:.0%} of the seen clips are accepted",
     )
-
-
-def _tracing(rows: Traced, config: TracerConfig, threshold: float) -> Tracing:
-    truths = [config.class_of(clip.system) or UNSEEN for clip, _ in rows]
-    groups = [clip.source for clip, _ in rows]
-    return tracing_figures(truths, np.stack([row for _, row in rows]), config.classes, threshold, groups)
-
-
-def _cosine_tracing(rows: Traced, config: TracerConfig, head: StatisticsEmbedding) -> Tracing:
-    """Figures of clips by the mean embedding of each, under the rule of the configuration."""
-    embeddings = np.stack([row / np.linalg.norm(row) for _, row in rows])
-    cosines = embeddings @ head.prototypes.double().numpy().T
-    confidence = cosines.max(axis=1)
-    if config.open_set.method == "max-softmax":
-        confidence = 1 / np.exp(head.scale * (cosines - confidence[:, None])).sum(axis=1)
-    return decided_figures(
-        [config.class_of(clip.system) or UNSEEN for clip, _ in rows], cosines.argmax(axis=1), confidence,
-        config.classes, config.open_set.threshold, [clip.source for clip, _ in rows], rule=config.open_set.words,
-    )  # fmt: skip

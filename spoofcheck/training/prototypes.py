@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from spoofcheck.detect.openset import PROTOTYPE_RULES, RULES, OpenSetRule
+from spoofcheck.detect.openset import APPLIED_RULE, RULES, OpenSetRule
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.cosines import Comparisons, cosine_calibration
 from spoofcheck.evaluation.openset import (
@@ -231,14 +231,14 @@ class _Chosen:
 
 
 def _chosen(windows: Windows, rule: PrototypeTraining, seed: int, fit: Fit, steps: Steps) -> _Chosen:
-    """The rule, threshold and calibrations that serve best on draws of one half of the families; figures on the other.
+    """Threshold and calibrations from draws of one half of the families; all rules' figures on the other.
 
     Groups are of both halves: what is taken for another one is known in its draw.
     """
     order = np.random.default_rng(seed).permutation(np.unique(windows.families))
     halves = {"chosen on": sorted(order[::2].tolist()), "measured on": sorted(order[1::2].tolist())}
     drawn: dict[tuple[str, Scheme], Drawn] = {}
-    jobs = [("chosen on", SCHEMES[0]), *(("measured on", scheme) for scheme in SCHEMES)]
+    jobs = [(half, scheme) for half in halves for scheme in SCHEMES]
     for half, scheme in steps.over(jobs, "Leaving families out", len(jobs)):
         draws = draws_of(windows, scheme, halves[half], rule.left_out, rule.draws, rule.held_share, seed)
         try:
@@ -253,8 +253,7 @@ def _chosen(windows: Windows, rule: PrototypeTraining, seed: int, fit: Fit, step
             thresholds[name], balances[name] = balanced_threshold(chosen.trials[name])
         except ValueError as error:
             raise UsageError(f"key 'training.draws': {error}") from error
-    best = max(PROTOTYPE_RULES, key=balances.__getitem__)
-    thresholds[best] = float(np.floor(1000 * thresholds[best]) / 1000)  # a softmax may be near 1
+    thresholds[APPLIED_RULE] = round(thresholds[APPLIED_RULE], 3)
     schemes = []
     for scheme in SCHEMES:
         trials = drawn["measured on", scheme].trials
@@ -263,22 +262,24 @@ def _chosen(windows: Windows, rule: PrototypeTraining, seed: int, fit: Fit, step
             for name in steps.over(RULES, f"Measuring rules ({scheme})", len(RULES))
         ]
         schemes.append({"scheme": scheme, "rules": rows})
-    groups = inseparable(joined_trials([part.trials[best] for part in (chosen, measured)]), INSEPARABLE_SHARE)
-    sources = _calibration(chosen.with_sources, measured.with_sources, "a source's family was known")
-    links = _calibration(chosen.with_each_other, measured.with_each_other, "their families were unknown")
-    assert best in ("max-softmax", "prototype-cosine")
+    groups = inseparable(joined_trials([part.trials[APPLIED_RULE] for part in (chosen, measured)]), INSEPARABLE_SHARE)
+    # A case's recordings come from elsewhere: a cosine between clips of one repository would promise too much.
+    elsewhere = "clips of repositories that were not learnt from, and of families left out"
+    chosen_there, measured_there = (drawn[half, SCHEMES[1]].with_sources for half in halves)
+    sources = _calibration(chosen_there, measured_there, elsewhere)
+    links = _calibration(chosen.with_each_other, measured.with_each_other, "clips of families left out of training")
     open_set = OpenSetConfig(
-        method="prototype-cosine" if best == "prototype-cosine" else "max-softmax",
-        threshold=thresholds[best],
+        method="prototype-cosine",
+        threshold=thresholds[APPLIED_RULE],
         data=f"{rule.draws} draws that leave {rule.left_out} of {len(halves['chosen on'])} families out of training",
     )
     figures = {
-        "method": best,
+        "method": APPLIED_RULE,
         "families": halves,
         "chosen": {name: round(balances[name], 4) for name in RULES},
         "schemes": schemes,
-        "confused": confused_pairs(measured.trials[best], _CONFUSED),
-        "accepted": accepted_unseen(measured.trials[best], thresholds[best]),
+        "confused": confused_pairs(measured.trials[APPLIED_RULE], _CONFUSED),
+        "accepted": accepted_unseen(measured.trials[APPLIED_RULE], thresholds[APPLIED_RULE]),
         "groups": [list(group) for group in groups],
         "calibrations": {
             name: None if found is None else found.model_dump(mode="json")
@@ -288,9 +289,10 @@ def _chosen(windows: Windows, rule: PrototypeTraining, seed: int, fit: Fit, step
     return _Chosen(open_set, tuple(groups), sources, links, figures)
 
 
-def _calibration(chosen: Comparisons, measured: Comparisons, known: str) -> CosineCalibration | None:
-    data = f"clips of families left out of training in turn, {known}; fitted on one half of them, measured on the other"
+def _calibration(chosen: Comparisons, measured: Comparisons, data: str) -> CosineCalibration | None:
     try:
-        return cosine_calibration(chosen, measured, data)
+        return cosine_calibration(
+            chosen, measured, f"{data}; fitted on one half of the families, measured on the other"
+        )
     except ValueError:  # too few families, speakers or clips to compare
         return None

@@ -122,6 +122,15 @@ def test_exit_codes_follow_the_findings(scan, folder: Path) -> None:
         (["scan", "{noise}", "--model", "{tiny}", "--trace-all"], "name one with --tracer"),
         (["scan", "{noise}", "--model", "{tiny}", "--tracer", "{tiny}"], "only a tracer can be given with --tracer"),
         (["scan", "{noise}", "--model", "{tiny}", "--tracer", "no-such-tracer"], "no-such-tracer"),
+        (["scan", "{noise}", "--model", "{tiny}", "--sources", "{noise}"], "name one with --tracer"),
+        (["scan", "{noise}", "--model", "{tiny}", "--unknowns", "{empty}/case.json"], "name one with --tracer"),
+        (["scan", "{noise}", "--no-trace", "--trace-all"], "--no-trace contradicts --trace-all"),
+        (["scan", "{noise}", "--no-trace", "--tracer", "x"], "--no-trace contradicts --tracer"),
+        (["scan", "{noise}", "--no-trace", "--sources", "x"], "--no-trace contradicts --sources"),
+        (["scan", "{noise}", "--no-trace", "--unknowns", "x"], "--no-trace contradicts --unknowns"),
+        (["scan", "{noise}", "--no-sources", "--sources", "x"], "--no-sources contradicts --sources"),
+        (["scan", "{noise}", "--unknowns", "-"], "the names are kept in a file"),
+        (["scan", "{noise}", "--json", "{empty}/x", "--unknowns", "{empty}/x"], "two outputs name the same place"),
         (["scan", "--nonsense"], "nonsense"),
         (["report", "{noise}"], "noise.wav"),
         (["report", "{empty}/missing.json"], "missing.json"),
@@ -247,7 +256,7 @@ def test_numbers_do_not_depend_on_batch_order_or_workers(scan, folder: Path) -> 
     for arguments in (("--batch-size", "3"), ("--batch-size", "64", "--workers", "4")):
         for order in (files, files[::-1], files[2:3]):
             for path, values in llrs(*arguments, *order).items():
-                assert values == pytest.approx(reference[path], abs=1e-4)
+                assert values == reference[path]
 
 
 def test_findings_come_in_input_order_with_absolute_window_times(scan, folder: Path) -> None:
@@ -330,8 +339,7 @@ def test_traces_do_not_depend_on_batch_order_or_workers(scan, folder: Path, tiny
     assert len({tuple(values) for values in similarities.values()}) == len(files), "files must differ"
     for arguments in (("--batch-size", "3", *files[::-1]), ("--batch-size", "64", "--workers", "3", *files)):
         for path, values in traces(*arguments).items():
-            assert [s for _, s in values[1:]] == pytest.approx(similarities[path], abs=1e-4)
-            assert values[0] == reference[path][0]
+            assert values == reference[path]
 
 
 def test_each_leg_of_a_call_is_traced_by_itself(scan, folder: Path, tiny_tracer_model: Path) -> None:
@@ -343,7 +351,7 @@ def test_each_leg_of_a_call_is_traced_by_itself(scan, folder: Path, tiny_tracer_
     first, second, alone = document.findings
     assert [f.channel for f in document.findings] == [0, 1, None]
     assert first.sources[0].similarity != second.sources[0].similarity
-    assert [s.similarity for s in first.sources] == pytest.approx([s.similarity for s in alone.sources], abs=1e-4)
+    assert first.sources == alone.sources
 
 
 def test_a_file_that_vanishes_before_it_is_traced_keeps_its_verdict(
@@ -377,10 +385,10 @@ def test_every_output_speaks_of_likeness(
         arguments += [option, str(target)]
     assert run([*arguments, "--tracer", str(tiny_tracer_model)]) == 1
     out, err = capsys.readouterr()
-    assert "of 3 enrolled sources" in out
+    assert "of 3 known sources" in out
     assert "Traced: 1 exhibit (" in err
-    assert "of 3 enrolled sources" in outputs["--csv"].read_text()
-    assert "of 3 enrolled sources" in outputs["--report"].read_text()
+    assert "of 3 known sources" in outputs["--csv"].read_text()
+    assert "of 3 known sources" in outputs["--report"].read_text()
     assert json.loads(outputs["--jsonl"].read_text())["trace"]["enrolled"] == 3
     document = ScanDocument.model_validate_json(outputs["--json"].read_bytes())
     assert document.findings[0].trace is not None

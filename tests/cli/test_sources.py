@@ -17,7 +17,8 @@ from spoofcheck.detect.sourcestore import read_store, store_json, with_source
 from spoofcheck.evaluation.clips import Clip
 from spoofcheck.evaluation.cliptracing import ClipTracer
 from spoofcheck.nets.bundle import load_tracer
-from tests.support.enrolling import clips_of, embedding_tracer
+from spoofcheck.nets.index import shipped_tracer, write_index
+from tests.support.enrolling import clips_of, embedding_tracer, twin_detector
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -182,6 +183,28 @@ def test_sources_are_listed_and_removed(sources: Call, store: Path, clips: Path,
     assert sources("remove", "[red]../..[/red]")[0] == 0
     assert read_store(store).sources == ()
     assert sorted(path.name for path in store.parent.iterdir()) == ["store.json"]
+
+
+def test_the_one_shipped_tracer_is_the_default(
+    sources: Call, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = tmp_path / "models"
+    twin_detector(models / "detector", embedding_tracer(models / "one"))
+    write_index(models)
+    monkeypatch.setattr("spoofcheck.nets.index.models_dir", lambda: models)
+    assert shipped_tracer() == "one"
+    store = ["--store", str(tmp_path / "own.json")]
+    assert run(["sources", "enroll", "Box", str(clips / "dull"), "--device", "cpu", *store]) == 0
+    capsys.readouterr()
+    listed = json.loads(sources("list", "--json", *store)[1])
+    assert [source["name"] for source in listed["sources"]] == ["A0", "A1", "A2", "Box"]
+    embedding_tracer(models / "two", seed=1)
+    write_index(models)
+    assert shipped_tracer() is None
+    assert run(["sources", "evaluate", *store]) == 2
+    assert "--tracer is needed: there is no tracer, or more than one" in capsys.readouterr().err
+    listed = json.loads(sources("list", "--json", *store)[1])
+    assert [source["name"] for source in listed["sources"]] == ["Box"], "nobody can say what is shipped with it"
 
 
 @pytest.mark.parametrize(

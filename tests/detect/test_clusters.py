@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spoofcheck.detect.caseunknowns import CaseExhibit, CaseUnknowns, new_case
-from spoofcheck.detect.clusters import alike, group_unknowns
+from spoofcheck.detect.clusters import LEAST_LLR, alike, group_unknowns
 from spoofcheck.detect.hashedfile import kept_embedding
 from spoofcheck.detect.sourcestore import StoreTracer
 from spoofcheck.nets.config import CosineCalibration
@@ -19,9 +19,16 @@ from spoofcheck.schema import Finding, SourceMatch, TraceInfo, Verdict
 
 TRACER = StoreTracer(name="tiny", version="1", weights_sha256="ab" * 32)
 HALF = CosineCalibration(
-    slope=8.0, intercept=-4.0, llr_bound=3.0, data="none", target_trials=40, other_trials=400, eer=0.2, cllr=0.7
+    slope=8.0,
+    intercept=LEAST_LLR - 4.0,
+    llr_bound=3.0,
+    data="none",
+    target_trials=40,
+    other_trials=400,
+    eer=0.2,
+    cllr=0.7,
 )
-"""An LLR of 0 at a cosine of 0.5."""
+"""The least LLR that joins two, at a cosine of 0.5."""
 SIZE = 8
 
 
@@ -99,7 +106,7 @@ def test_groups_of_one_size_are_numbered_by_their_smallest_key() -> None:
     assert names(named)[first] == "Unknown-1"
 
 
-def test_the_cut_is_where_the_calibration_says_nothing() -> None:
+def test_the_cut_is_where_the_calibration_begins_to_say_something() -> None:
     def pair(cosine: float) -> str | None:
         other = [cosine, float(np.sqrt(1 - cosine**2)), *[0.0] * (SIZE - 2)]
         named, _, _ = group_unknowns([finding("a", place(0)), finding("b", other)], HALF)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from spoofcheck.detect.scorer import HeardWindow, WindowScorer
+from spoofcheck.detect.gallery import embedding_head
+from spoofcheck.detect.scorer import HeardWindow, TracerScorer, WindowScorer
 from spoofcheck.errors import UsageError
-from spoofcheck.nets.bundle import load_bundle
+from spoofcheck.nets.bundle import load_bundle, load_tracer
+from tests.support.enrolling import RATE_HZ, embedding_tracer, twin_detector
 from tests.support.models import tiny_bundle, tiny_gate_config
 
 
@@ -28,12 +30,24 @@ def test_the_raw_score_is_spoof_minus_bona_fide(tiny_model: Path, windows: list[
     assert {window.validity_distance for window in heard} == {None}
 
 
-@pytest.mark.parametrize("batch_windows", [1, 2, 3, 5, 64])
-def test_scores_do_not_depend_on_the_batch(tiny_model: Path, windows: list[np.ndarray], batch_windows: int) -> None:
-    one_by_one = WindowScorer(load_bundle(tiny_model), "cpu", 1)
-    reference = [score for window in windows for score in one_by_one.score([window])]
-    scores = WindowScorer(load_bundle(tiny_model), "cpu", batch_windows).score(windows)
-    assert [window.raw_score for window in scores] == pytest.approx([one.raw_score for one in reference], abs=1e-5)
+def test_on_a_cpu_neither_batch_nor_order_nor_company_move_a_bit(tmp_path: Path, windows: list[np.ndarray]) -> None:
+    tracer = load_tracer(embedding_tracer(tmp_path / "tracer"))
+    detector = load_bundle(twin_detector(tmp_path / "detector", tmp_path / "tracer"))
+    heard = [window[:RATE_HZ] for window in windows]
+
+    def bits(batch_windows: int | None, order: list[int]) -> dict[int, tuple[float, bytes]]:
+        scorer = WindowScorer(detector, "cpu", batch_windows, embedding_head(tracer))
+        rows = scorer.score([heard[i] for i in order])
+        assert all(row.embedding is not None for row in rows)
+        return {i: (row.raw_score, row.embedding.tobytes()) for i, row in zip(order, rows, strict=True)}
+
+    alone = {i: bits(1, [i])[i] for i in range(5)}
+    assert len(set(alone.values())) == 5
+    for batch_windows in (1, 2, 3, 64, None):
+        for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
+            assert bits(batch_windows, order) == alone
+    traced = TracerScorer(tracer, "cpu", 3).trace(heard)
+    assert [row.embedding.tobytes() for row in traced] == [embedding for _, embedding in alone.values()]
 
 
 @pytest.mark.parametrize("batch_windows", [1, 2, 5])
@@ -50,12 +64,14 @@ def test_distances_are_those_of_the_gate_whatever_the_batch(
     assert len(set(expected)) == len(windows)
 
 
-def test_features_are_computed_once_for_score_and_distance(tmp_path: Path, windows: list[np.ndarray]) -> None:
+def test_features_are_computed_once_for_score_distance_and_embedding(tmp_path: Path, windows: list[np.ndarray]) -> None:
     bundle = load_bundle(tiny_bundle(tmp_path / "gated", gate=tiny_gate_config()))
+    tracer = load_tracer(embedding_tracer(tmp_path / "tracer"))
     calls: list[int] = []
     bundle.network.front_end.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
-    WindowScorer(bundle, "cpu", 5).score(windows)
-    assert calls == [5]
+    heard = WindowScorer(bundle, "cpu", 5, embedding_head(tracer)).score(windows)
+    assert calls == [1, 1, 1, 1, 1]
+    assert all(window.validity_distance is not None and window.embedding is not None for window in heard)
 
 
 def test_nothing_to_score_is_no_error(tiny_model: Path) -> None:
@@ -65,8 +81,9 @@ def test_nothing_to_score_is_no_error(tiny_model: Path) -> None:
 def test_out_of_memory_halves_the_batch_and_goes_on(
     tiny_model: Path, windows: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = WindowScorer(load_bundle(tiny_model), "cpu", 4)
+    scorer = WindowScorer(load_bundle(tiny_model), "cpu")
     expected = scorer.score(windows)
+    scorer.batch_windows = 4  # as on a GPU
     forward = scorer._forward
     sizes: list[int] = []
 
@@ -78,7 +95,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
 
     monkeypatch.setattr(scorer, "_forward", small_memory)
     retreated = [window.raw_score for window in scorer.score(windows)]
-    assert retreated == pytest.approx([window.raw_score for window in expected], abs=1e-5)
+    assert retreated == [window.raw_score for window in expected]
     assert sizes == [4, 2, 1, 1, 1, 1, 1]
     assert scorer.batch_windows == 1
 

@@ -1,20 +1,36 @@
-"""The open-set decision, and a tracer run over windows and recordings."""
+"""The open-set decision on an exhibit, by prototypes and by softmax, and what to beware of in it."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-import torch
 
-from spoofcheck.audio.recording import read_windows
-from spoofcheck.detect.tracing import TracerScorer, fitted, judge_source, trace_recording, windows_to_trace
-from spoofcheck.errors import InputError
-from spoofcheck.nets.bundle import load_tracer
-from spoofcheck.types import AudioFile, RecordingSummary, Window, WindowScore
+from spoofcheck.detect.enrolment import LeaveOneOut, Separability
+from spoofcheck.detect.gallery import Gallery, Source
+from spoofcheck.detect.sourcestore import StoredSource, now, stored_clip
+from spoofcheck.detect.tracing import (
+    KnownSources,
+    judge_embedding,
+    judge_source,
+    known_sources,
+    rule_words,
+    trace_reasons,
+    windows_to_trace,
+    with_channel_test,
+)
+from spoofcheck.nets.bundle import TracerBundle, load_tracer
+from spoofcheck.nets.config import (
+    CosineCalibration,
+    OpenSetConfig,
+    SpectralStemConfig,
+    StatisticsEmbeddingConfig,
+    TracerConfig,
+)
+from spoofcheck.schema import ChannelTest
+from spoofcheck.types import WindowScore
+from tests.support.enrolling import STAND_IN_CALIBRATION, embedding_tracer
 from tests.support.models import tiny_tracer_config
 
 WINDOW = 64_000
@@ -55,99 +71,149 @@ def test_a_rounding_error_above_one_is_no_error() -> None:
     assert judge_source([1 + 1e-12, 0.0], 1, tiny_tracer_config(classes=("a", "b"))).sources[0].similarity == 1.0
 
 
-@pytest.mark.parametrize(("length", "wanted"), [(5, [0, 1, 2, 3, 4]), (3, [0, 1, 2]), (8, [0, 1, 2, 3, 4, 0, 1, 2])])
-def test_windows_of_another_length_are_cut_or_repeated(length: int, wanted: list[int]) -> None:
-    assert fitted(np.arange(5, dtype=np.float32), length).tolist() == wanted
+DIRECTIONS = np.eye(4)[:3]
 
 
-@pytest.fixture
-def noises() -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    return [rng.normal(0, level, WINDOW).astype(np.float32) for level in (0.01, 0.02, 0.05, 0.1, 0.2)]
+def known(
+    *, enrolled: dict[str, np.ndarray] | None = None, groups: tuple[tuple[str, ...], ...] = (),
+    calibration: CosineCalibration | None = STAND_IN_CALIBRATION, threshold: float = 0.7,
+) -> KnownSources:  # fmt: skip
+    """Sources A0, A1 and A2 in the directions of the first three axes of four, and enrolled ones."""
+    config = TracerConfig(
+        name="t", version="1", front_end=SpectralStemConfig(channels=(4, 4, 8, 8, 8, 16)),
+        head=StatisticsEmbeddingConfig(channels=64, embedding=4), classes=("A0", "A1", "A2"),
+        open_set=OpenSetConfig(method="prototype-cosine", threshold=threshold, data="none"),
+        source_calibration=calibration, licence="", training_data="",
+    )  # fmt: skip
+    sources = [Source(f"A{i}", row, np.empty((0, 4)), "shipped", 0) for i, row in enumerate(DIRECTIONS)]
+    sources += [Source(name, row, np.stack([row] * 5), "enrolled", 5) for name, row in (enrolled or {}).items()]
+    return KnownSources(
+        config, Gallery(sources), lambda row: bool(row.max() >= threshold), groups, config.open_set.words
+    )
 
 
-@pytest.mark.parametrize("batch_windows", [1, 2, 64])
-def test_similarities_are_the_networks_softmax_whatever_the_batch(
-    tiny_tracer_model: Path, noises: list[np.ndarray], batch_windows: int
-) -> None:
-    bundle = load_tracer(tiny_tracer_model)
-    with torch.inference_mode():
-        expected = bundle.network(torch.from_numpy(np.stack(noises))).softmax(dim=1).numpy()
-        embeddings = bundle.network.embed(torch.from_numpy(np.stack(noises))).numpy()
-    traced = TracerScorer(bundle, "cpu", batch_windows).trace(noises)
-    assert np.stack([window.probabilities for window in traced]) == pytest.approx(expected, abs=1e-5)
-    assert np.stack([window.embedding for window in traced]) == pytest.approx(embeddings, abs=1e-4)
-    assert np.ptp(expected, axis=0).max() > 0.01, "windows must differ to be told apart"
+def test_an_exhibit_is_compared_with_every_prototype_at_unit_length() -> None:
+    trace = judge_embedding(np.array([0.0, 3.0, 4.0, 0.0]), 7, known())
+    assert [(s.name, round(s.similarity, 12), s.origin) for s in trace.sources] == [
+        ("A2", 0.8, "shipped"), ("A1", 0.6, "shipped"), ("A0", 0.0, "shipped"),
+    ]  # fmt: skip
+    info = trace.info
+    assert (info.decision, info.measure, info.threshold, info.windows, info.enrolled) == ("A2", "cosine", 0.7, 7, 3)
+    assert info.rule == "unknown when the largest similarity (cosine) is below 0.7"
+    assert info.embedding == (0.0, 0.6, 0.8, 0.0)
+    assert info.group == ()
+    assert judge_embedding(np.array([1.0, 1.0, 1.0, 1.0]), 1, known()).info.decision == "unknown"
 
 
-class Recording:
-    """A recording of noise on disk and how it is read."""
-
-    def __init__(self, path: Path, seconds: float = 14.0, channels: int = 1) -> None:
-        rng = np.random.default_rng(1)
-        levels = np.repeat(np.geomspace(0.01, 0.3, 7), round(seconds * 16_000) // 7 + 1)[: round(seconds * 16_000)]
-        samples = rng.normal(size=(len(levels), channels)) * levels[:, None]
-        soundfile.write(path, samples, 16_000, subtype="FLOAT")
-        self.path = path
-        self.opened = 0
-
-    def items(self, *_: RecordingSummary) -> Generator[AudioFile | Window | RecordingSummary]:
-        self.opened += 1
-        yield from read_windows(
-            self.path, window_samples=WINDOW, hop_samples=WINDOW // 2, channels="each", vad=False, min_window_speech_s=0
-        )
-
-    def read(self) -> tuple[list[Window], RecordingSummary]:
-        items = list(self.items())
-        summary = items[-1]
-        assert isinstance(summary, RecordingSummary)
-        return [item for item in items if isinstance(item, Window)], summary
+def test_llrs_come_from_the_calibration_and_stay_within_its_bound() -> None:
+    trace = judge_embedding(np.array([0.6, 0.8, 0.0, 0.0]), 1, known())
+    assert [source.llr for source in trace.sources] == pytest.approx([2.4, 0.8, -3.0])  # 8 * cosine - 4, bound 3
+    assert judge_embedding(DIRECTIONS[0], 1, known()).sources[0].llr == 3.0
+    assert {source.llr for source in judge_embedding(DIRECTIONS[0], 1, known(calibration=None)).sources} == {None}
 
 
-@pytest.mark.parametrize("batch_windows", [1, 3, 64])
-def test_a_recording_is_traced_over_the_wanted_windows_of_each_channel(
-    tiny_tracer_model: Path, tmp_path: Path, batch_windows: int
-) -> None:
-    recording = Recording(tmp_path / "a.wav", channels=2)
-    windows, summary = recording.read()
-    wanted = {0: frozenset({0, 2, 5}), 1: frozenset({1})}
-    scorer = TracerScorer(load_tracer(tiny_tracer_model), "cpu", batch_windows)
-    traces = trace_recording(scorer, summary, wanted, recording.items)
-    for channel, indices in wanted.items():
-        chosen = [w.samples for w in windows if w.channel == channel and w.index in indices]
-        similarities = np.mean([traced.probabilities for traced in scorer.trace(chosen)], axis=0)
-        expected = judge_source(similarities.tolist(), len(indices), scorer.bundle.config)
-        assert traces[channel].info == expected.info
-        assert [s.name for s in traces[channel].sources] == [s.name for s in expected.sources]
-        assert [s.similarity for s in traces[channel].sources] == pytest.approx(
-            [s.similarity for s in expected.sources], abs=1e-6
-        )
-    assert traces[0] != traces[1]
+def test_enrolled_sources_compete_and_at_most_three_are_listed() -> None:
+    box = np.array([0.0, 0.0, 0.0, 1.0])
+    trace = judge_embedding(np.array([0.1, 0.2, 0.3, 1.0]), 1, known(enrolled={"Box": box}))
+    assert [(source.name, source.origin) for source in trace.sources] == [
+        ("Box", "enrolled"), ("A2", "shipped"), ("A1", "shipped"),
+    ]  # fmt: skip
+    assert (trace.info.decision, trace.info.enrolled) == ("Box", 4)
 
 
-def test_channels_without_wanted_windows_are_not_traced(tiny_tracer_model: Path, tmp_path: Path) -> None:
-    recording = Recording(tmp_path / "a.wav", channels=2)
-    _, summary = recording.read()
-    scorer = TracerScorer(load_tracer(tiny_tracer_model), "cpu")
-    assert set(trace_recording(scorer, summary, {0: frozenset(), 1: frozenset({0})}, recording.items)) == {1}
+def test_equal_cosines_stand_in_the_order_of_the_gallery() -> None:
+    trace = judge_embedding(np.array([0.0, 1.0, 1.0, 0.0]), 1, known())
+    assert [source.name for source in trace.sources] == ["A1", "A2", "A0"]
+    assert trace.info.decision == "A1"
 
 
-def test_a_file_that_is_another_by_now_is_not_traced(tiny_tracer_model: Path, tmp_path: Path) -> None:
-    recording = Recording(tmp_path / "a.wav")
-    _, summary = recording.read()
-    Recording(tmp_path / "a.wav", seconds=15)
-    with pytest.raises(InputError) as caught:
-        trace_recording(TracerScorer(load_tracer(tiny_tracer_model), "cpu"), summary, {0: {0}}, recording.items)
-    assert caught.value.code == "changed-while-reading"
+def test_a_mean_without_direction_is_refused() -> None:
+    with pytest.raises(ValueError, match="without a direction"):
+        judge_embedding(np.zeros(4), 2, known())
 
 
-def test_output_that_is_not_finite_is_not_pooled(
-    tiny_tracer_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recording = Recording(tmp_path / "a.wav")
-    _, summary = recording.read()
-    bundle = load_tracer(tiny_tracer_model)
-    monkeypatch.setattr(bundle.network, "classify", lambda embedding: torch.full((len(embedding), 3), torch.nan))
-    with pytest.raises(InputError) as caught:
-        trace_recording(TracerScorer(bundle, "cpu"), summary, {0: {0}}, recording.items)
-    assert caught.value.code == "score-not-finite"
+def test_sources_that_cannot_be_told_apart_are_one_group_with_a_warning() -> None:
+    sources = known(groups=(("A0", "A2"),))
+    grouped = judge_embedding(DIRECTIONS[2], 1, sources)
+    assert grouped.info.group == ("A0", "A2")
+    (reason,) = trace_reasons(grouped)
+    assert reason.code == "sources-not-separable"
+    assert "A0, A2" in reason.message
+    alone = judge_embedding(DIRECTIONS[1], 1, sources)
+    assert alone.info.group == ()
+    assert trace_reasons(alone) == ()
+    assert judge_embedding(np.ones(4), 1, sources).info.group == (), "what is unknown has no group"
+
+
+def channel_test_of(*failed: str) -> ChannelTest:
+    return ChannelTest(
+        residue_s=2.0, residue_decision="A1", residue_similarity=0.9, codec="a codec", codec_decision="A2",
+        codec_closest="A2",
+        codec_similarity=0.1, failed=failed,
+    )  # fmt: skip
+
+
+def test_a_trace_that_follows_the_channel_supports_nothing() -> None:
+    trace = judge_embedding(DIRECTIONS[1], 1, known())
+    passed = with_channel_test(trace, channel_test_of())
+    assert passed.sources == trace.sources
+    assert passed.info.channel_test == channel_test_of()
+    assert trace_reasons(passed) == ()
+    for failed in (("residue",), ("codec",), ("residue", "codec")):
+        tested = with_channel_test(trace, channel_test_of(*failed))
+        assert [source.llr for source in tested.sources] == [None] * 3
+        assert [source.similarity for source in tested.sources] == [source.similarity for source in trace.sources]
+        (reason,) = trace_reasons(tested)
+        assert reason.code == "trace-follows-channel"
+        assert ("not speech is traced to it" in reason.message) == ("residue" in failed)
+        assert ("closest to another source" in reason.message) == ("codec" in failed)
+
+
+def test_groups_join_shipped_and_enrolled_sources_in_both_directions(tmp_path: Path) -> None:
+    bundle = load_tracer(embedding_tracer(tmp_path / "tracer"))
+    config = bundle.config.model_copy(update={"groups": (("A0", "A2"),)})
+    sources = known_sources(
+        TracerBundle(config, bundle.network, "0" * 64, "0" * 64, tmp_path),
+        [stored("Box", 1, confused="A2"), stored("Gone", 2, confused="Removed since"), stored("Cone", 3)],
+    )
+    assert sources.gallery.names == ("A0", "A1", "A2", "Box", "Gone", "Cone")
+    assert sources.groups == (("A0", "A2", "Box"),)
+    assert sources.group_of("Box") == sources.group_of("A0") == ("A0", "A2", "Box")
+    assert sources.group_of("Gone") == sources.group_of("unknown") == ()
+
+
+def stored(name: str, seed: int, confused: str | None = None) -> StoredSource:
+    """An enrolled source of five invented clips near one axis."""
+    rng = np.random.default_rng(seed)
+    rows = np.eye(8)[seed] + rng.normal(0, 0.05, (5, 8))
+    clips = tuple(stored_clip(f"{i}.wav", f"{seed:032x}{i:032x}", 3, row) for i, row in enumerate(rows))
+    pair = Separability(
+        source=confused or "A0", prototype_similarity=0.9, smallest_gap=0.0, mean_gap=0.1,
+        d_prime=1.0 if confused else 9.0, closer_to_other=0, clips=5,
+    )  # fmt: skip
+    estimate = LeaveOneOut(clips=5, closest=5, accepted=5, unknown=0, smallest_similarity=0.9, mean_similarity=0.95)
+    return StoredSource(
+        name=name, created_at=now(), revision=1, clips=clips, leave_one_out=estimate, separability=(pair,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("prototype-cosine", "unknown when the largest similarity (cosine) is below 0.3"),
+        ("max-softmax", "unknown when the largest softmax of the scaled similarities is below 0.3"),
+    ],
+)
+def test_the_rule_is_said_as_it_is_applied(tmp_path: Path, method: str, words: str) -> None:
+    bundle = load_tracer(embedding_tracer(tmp_path / "tracer"))
+    open_set = bundle.config.open_set.model_copy(update={"method": method})
+    config = bundle.config.model_copy(update={"open_set": open_set})
+    assert rule_words(TracerBundle(config, bundle.network, "0" * 64, "0" * 64, tmp_path)) == words
+
+
+def test_of_an_unknown_exhibit_no_source_has_a_likelihood_ratio() -> None:
+    far = judge_embedding(np.ones(len(DIRECTIONS[0])) - 3 * sum(DIRECTIONS[:3]), 1, known())
+    near = judge_embedding(DIRECTIONS[1], 1, known())
+    assert (far.info.decision, near.info.decision) == ("unknown", "A1")
+    assert [source.llr for source in far.sources] == [None] * 3
+    assert all(source.llr is not None for source in near.sources)

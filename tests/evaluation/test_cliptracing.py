@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 import soundfile
 
 from spoofcheck.audio.recording import read_windows
-from spoofcheck.detect.tracing import TracerScorer
+from spoofcheck.detect.scorer import TracerScorer
+from spoofcheck.detect.tracing import judge_embedding, known_sources
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.clips import Clip
-from spoofcheck.evaluation.cliptracing import ClipTracer, TracedClip, evaluate_tracer
+from spoofcheck.evaluation.cliptracing import ClipTracer, TracedClip, clip_figures, evaluate_tracer
 from spoofcheck.evaluation.shards import Team
 from spoofcheck.nets.bundle import TracerBundle, load_tracer
 from spoofcheck.types import Window
+from tests.support.enrolling import clips_of, embedding_tracer
 
 ALONE = Team(0, 1, "cpu")
 SPEECH = Path(__file__).resolve().parents[2] / "examples" / "recordings"
@@ -52,7 +55,7 @@ def test_the_first_window_is_traced_as_the_network_hears_it(bundle: TracerBundle
         (expected,) = scorer.trace([np.resize(samples, WINDOW)])
         assert row.name == clip.name
         assert row.windows == 1
-        assert row.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+        assert row.probabilities == tuple(expected.probabilities)
         assert row.embedding is None
 
 
@@ -65,8 +68,8 @@ def test_all_windows_with_speech_are_averaged(bundle: TracerBundle) -> None:
     heard = [window.samples for window in windows if isinstance(window, Window) and window.samples is not None]
     traced = TracerScorer(bundle, "cpu").trace(heard)
     assert row.windows == len(heard) > 0
-    assert row.probabilities == pytest.approx(np.mean([each.probabilities for each in traced], axis=0), abs=1e-5)
-    assert row.embedding == pytest.approx(np.mean([each.embedding for each in traced], axis=0), abs=1e-4)
+    assert row.probabilities == pytest.approx(np.mean([each.probabilities for each in traced], axis=0), abs=1e-12)
+    assert row.embedding == pytest.approx(np.mean([each.embedding for each in traced], axis=0), abs=1e-6)
 
 
 def test_figures_follow_from_systems_and_leave_out_human_speech(bundle: TracerBundle, clips: list[Clip]) -> None:
@@ -101,7 +104,7 @@ def test_neither_batch_nor_order_nor_workers_change_a_row(bundle: TracerBundle, 
     assert len({row.probabilities for row in reference.values()}) == len(clips), "clips must differ"
     for listed, options in ((clips[::-1], {"batch_windows": 5, "workers": 3}), (clips[3:5], {"batch_windows": 64})):
         for name, row in rows(listed, **options).items():
-            assert row.probabilities == pytest.approx(reference[name].probabilities, abs=1e-5)
+            assert row == reference[name]
 
 
 def test_a_broken_run_goes_on_where_it_was(bundle: TracerBundle, clips: list[Clip], tmp_path: Path) -> None:
@@ -131,6 +134,39 @@ def test_a_broken_run_goes_on_where_it_was(bundle: TracerBundle, clips: list[Cli
     other = ClipTracer(bundle, "first", "cpu")
     evaluate_tracer(other, clips, team=ALONE, work=tmp_path, watch=watch, draws=2)
     assert totals[-1] == 9, "rows without embeddings are other rows"
+
+
+@pytest.mark.parametrize("method", ["prototype-cosine", "max-softmax"])
+def test_a_tracer_with_prototypes_is_judged_as_a_scan_decides(tmp_path: Path, method: str) -> None:
+    plain = load_tracer(embedding_tracer(tmp_path / "tracer"))
+    paths = [path for source in ("plain", "dull") for path in clips_of(tmp_path / source, source, 3)]
+    listed = [Clip(path.stem, path, "spoof", system=f"A{i % 4}") for i, path in enumerate(paths)]
+    rows = list(ClipTracer(plain, "all", "cpu").trace([clip.name for clip in listed], listed))
+    assert all(row.embedding is not None for row in rows)
+    known = known_sources(plain)
+    nearest = [judge_embedding(np.array(row.embedding), row.windows, known).sources[0].similarity for row in rows]
+    threshold = float(np.median(nearest)) if method == "prototype-cosine" else 0.9
+    open_set = plain.config.open_set.model_copy(update={"method": method, "threshold": threshold})
+    bundle = replace(plain, config=plain.config.model_copy(update={"open_set": open_set}))
+
+    figures, unscored = evaluate_tracer(ClipTracer(bundle, "all", "cpu"), listed, team=ALONE, draws=2)
+    assert unscored == ()
+    decided = known_sources(bundle)
+    decisions = [judge_embedding(np.array(row.embedding), row.windows, decided).info.decision for row in rows]
+    if method == "prototype-cosine":
+        assert 0 < decisions.count("unknown") < 6, "some must be accepted, and some not"
+    names = [*bundle.config.classes, "unseen"]
+    expected = np.zeros((4, 4), int)
+    for clip, decision in zip(listed, decisions, strict=True):
+        truth = clip.system if clip.system in names else "unseen"
+        expected[names.index(truth), names.index("unseen" if decision == "unknown" else decision)] += 1
+    assert np.array(figures.confusion).tolist() == expected.tolist()
+    measure = "largest cosine" if method == "prototype-cosine" else "largest softmax of the scaled cosines"
+    assert figures.rule == (
+        f"unseen when the {measure} of the mean embedding of all windows with speech to the sources is below "
+        f"{threshold:g}"
+    )
+    assert clip_figures(bundle, list(zip(listed, rows, strict=True)), "all", draws=2) == figures
 
 
 @pytest.mark.parametrize("windows", ["first", "all"])

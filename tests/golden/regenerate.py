@@ -1,4 +1,4 @@
-"""Rewrites the golden files from the sample document: `python -m tests.golden.regenerate`, then read the diff."""
+"""Rewrites the golden files from the sample documents: `python -m tests.golden.regenerate`, then read the diff."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spoofcheck.render import Format, console, render
-from tests.support.documents import hostile_document, sample_document
+from tests.support.documents import hostile_document, sample_document, traced_document
 
 FOLDER = Path(__file__).parent
 COMMAND = "python -m tests.golden.regenerate"
@@ -20,6 +20,13 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "sample-80.txt": lambda: console.render(sample_document(), width=80),
     "sample-120.txt": lambda: console.render(sample_document(), width=120),
     "sample-summary.txt": lambda: console.summary(sample_document()),
+    "traced.json": lambda: render(traced_document(), Format.JSON),
+    "traced.jsonl": lambda: render(traced_document(), Format.JSONL),
+    "traced.csv": lambda: render(traced_document(), Format.CSV),
+    "traced.html": lambda: render(traced_document(), Format.HTML),
+    "traced-80.txt": lambda: console.render(traced_document(), width=80),
+    "traced-120.txt": lambda: console.render(traced_document(), width=120),
+    "traced-summary.txt": lambda: console.summary(traced_document()),
     "hostile.csv": lambda: render(hostile_document(), Format.CSV),
     "hostile-80.txt": lambda: console.render(hostile_document(), width=80),
 }

@@ -12,7 +12,7 @@ import pytest
 from spoofcheck.render import Format, render
 from spoofcheck.schema import ScanDocument
 from tests.page.browser import Page, chromium, find_chromium
-from tests.support.documents import document, hostile_document, sample_document
+from tests.support.documents import document, hostile_document, sample_document, traced_document
 
 pytestmark = [
     pytest.mark.page,
@@ -22,7 +22,12 @@ pytestmark = [
     ),
 ]
 
-DOCUMENTS = {"sample": sample_document(), "hostile": hostile_document(), "empty": document([])}
+DOCUMENTS = {
+    "sample": sample_document(),
+    "traced": traced_document(),
+    "hostile": hostile_document(),
+    "empty": document([]),
+}
 WIDTHS = (400, 1280)
 
 
@@ -52,7 +57,7 @@ def test_no_request_leaves_and_nothing_is_complained_of(page: Page, name: str, t
     path = saved(DOCUMENTS[name], tmp_path)
     page.view(1280)
     page.open(path)
-    assert page.evaluate("document.querySelectorAll('h2').length") == 9
+    assert page.evaluate("document.querySelectorAll('h2').length") == (9 if name == "empty" else 10)
     asked = [url for url in page.requests() if not url.startswith("data:,")]
     assert asked == [path.as_uri()]
     assert page.complaints() == []
@@ -98,6 +103,21 @@ def test_bars_stand_where_their_windows_are(page: Page, tmp_path: Path) -> None:
     )
     assert left == pytest.approx(96, abs=0.5)
     assert right == pytest.approx(128, abs=0.5)
+
+
+def test_similarities_stand_where_their_values_are(page: Page, tmp_path: Path) -> None:
+    page.view(1280)
+    page.open(saved(traced_document(), tmp_path))
+    # Exhibit 2: cosines 0.81 and -0.08 on an axis from -1 to 1, threshold 0.55.
+    ends = page.evaluate(
+        "(() => [...document.querySelectorAll('#exhibit-2 .similarity')].map(chart => {"
+        "const frame = chart.getBoundingClientRect();"
+        "const at = x => (x - frame.left) / frame.width * 2 - 1;"
+        "const bar = chart.querySelector('.accepted, .other').getBoundingClientRect();"
+        "return [at(bar.left), at(bar.right), at(chart.querySelector('.threshold').getBoundingClientRect().left)] }))()"
+    )
+    assert ends[0] == pytest.approx([0, 0.81, 0.55], abs=0.01)
+    assert ends[2] == pytest.approx([-0.08, 0, 0.55], abs=0.01)
 
 
 def test_hostile_names_stay_text(page: Page, tmp_path: Path) -> None:

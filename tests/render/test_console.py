@@ -15,6 +15,7 @@ from tests.support.documents import (
     large_document,
     sample_document,
     skipped,
+    traced_document,
     tracer,
     wavering,
 )
@@ -23,7 +24,9 @@ WIDTHS = (60, 80, 100, 120, 200)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("example", [sample_document(), hostile_document(), large_document(exhibits=40)])
+@pytest.mark.parametrize(
+    "example", [sample_document(), traced_document(), hostile_document(), large_document(exhibits=40)]
+)
 def test_no_line_is_wider_than_the_terminal(example: ScanDocument, width: int) -> None:
     for line in console.render(example, width=width).splitlines():
         assert cell_len(line) <= width
@@ -84,7 +87,7 @@ def test_two_exhibits_never_look_the_same() -> None:
 
 def test_flags_stand_in_a_column_or_on_a_line_of_their_own() -> None:
     example = sample_document()
-    narrow, wide = console.render(example, width=80), console.render(example, width=120)
+    narrow, wide = console.render(example, width=80), console.render(example, width=130)
     assert "Flags" not in narrow
     assert "  flags: low-level\n" in narrow
     assert "Flags" in wide
@@ -113,7 +116,7 @@ def test_the_summary_counts_and_points() -> None:
         "Examined 8 recordings (9 exhibits), 12:47.2 of audio in 0:38.2 (20 x real time)\n"
         "Verdicts: 2 spoof, 1 partial, 3 inconclusive, 3 bona fide, 2 not examined\n"
         "Flagged: calls/2026-10-30 bank-security.flac [R], voicemail-accounts.mp3, address-1961.wav\n"
-        "Traced: 3 exhibits (2 most similar to an enrolled source, 1 unknown)\n"
+        "Traced: 3 exhibits (1 most similar to XTTS v2, 1 to StyleTTS 2, 1 unknown)\n"
         "Not scored: 13 of 214 windows\n"
         "Not examined: 2 inputs (truncated-header, not-audio)\n"
     )
@@ -154,8 +157,55 @@ def test_a_trace_is_a_column_where_there_is_room_and_a_line_where_not(width: int
     lines = console.render(example, width=width).splitlines()
     text = " ".join(" ".join(lines).split())
     assert ("Similar to" in lines[0]) == (width == 120)
-    assert ("most similar to VITS of 4 enrolled sources" in text) == (width == 80)
-    assert ("unknown: closest enrolled VITS, of 4 enrolled sources" in text) == (width == 80)
+    assert ("most similar to VITS (0.80)" in text) == (width == 80)
+    assert ("unknown; closest known VITS (0.30)" in text) == (width == 80)
+    assert "VITS (0.80)" in text
     assert "most similar to a source of a very long name" in text, "what fits no column has its own line"
-    assert "closest of 4 enrolled sources, by compact-tracer; likeness, not origin" in text
-    assert "enrolled" not in console.render(document([finding("a", Verdict.SPOOF, 3.0, [3.0])]), width=width)
+    assert "closest of 4 known sources, by compact-tracer likeness, not origin" in text
+    assert "known" not in console.render(document([finding("a", Verdict.SPOOF, 3.0, [3.0])]), width=width)
+
+
+def test_every_decision_of_a_trace_has_its_line() -> None:
+    lines = [line.strip() for line in console.render(traced_document(), width=80).splitlines()]
+    for expected in (
+        "most similar to piper (0.81)",
+        "most similar to kokoro or kittentts (0.71, not told apart)",
+        "most similar to matcha (0.66); follows the channel: no support",
+        "most similar to Acme Voices (trial account) (0.77)",
+        "Unknown-1; closest known piper (0.35)",
+        "unknown; closest known piper (0.35)",
+        "Similar to: closest of 7 known sources (2 enrolled), by compact-tracer",
+        "not told apart: kittentts or kokoro",
+    ):
+        assert expected in lines
+    assert "* follows the channel: no support" not in lines
+
+
+def test_a_column_marks_what_follows_the_channel() -> None:
+    text = console.render(traced_document(), width=120)
+    assert "matcha (0.66) *\n" in text
+    assert "  * follows the channel: no support\n" in text
+    assert "piper (0.81)\n" in text
+    assert "  flags: trace-follows-channel\n" in text, "a flag that the column would cut has its own line"
+
+
+def test_the_summary_counts_decisions_groups_and_failed_channel_tests() -> None:
+    text = console.summary(traced_document())
+    assert (
+        "Traced: 7 exhibits (1 most similar to piper, 1 to kokoro or kittentts, 1 to matcha, "
+        "1 to Acme Voices (trial account), 3 unknown)\n"
+        "Alike among the unknown: Unknown-1 (2 files, 3 exhibits earlier)\n"
+        "Channel test: failed for 1 exhibit, whose similarity is no support\n"
+    ) in text
+
+
+def test_a_long_list_of_decisions_is_cut() -> None:
+    many = document(finding(f"{i}", Verdict.SPOOF, 3.0, [3.0], sources=[(f"S{i:02d}", 0.8)]) for i in range(13))
+    assert "1 to S09, 3 to others)\n" in console.summary(many)
+    assert "S10" not in console.summary(many)
+
+
+def test_hostile_names_of_sources_do_nothing_in_a_summary() -> None:
+    text = console.summary(hostile_document())
+    assert all(char.isprintable() for char in text.replace("\n", ""))
+    assert text.count("\n") == 7

@@ -20,12 +20,14 @@ from tests.support.documents import (
     large_document,
     sample_document,
     skipped,
+    traced_document,
     tracer,
     windows,
 )
 
 DOCUMENTS = {
     "sample": sample_document(),
+    "traced": traced_document(),
     "hostile": hostile_document(),
     "empty": document([]),
     "interrupted": document([skipped("a")], complete=False),
@@ -85,8 +87,10 @@ def test_every_jsonl_line_stands_alone(example: ScanDocument) -> None:
         assert data.pop("weights_sha256") == example.model.weights_sha256
         if example.tracer is not None:
             assert data.pop("tracer") == example.tracer.name
-            assert data.pop("tracer_version") == "1"
+            assert data.pop("tracer_version") == example.tracer.version
             assert data.pop("tracer_weights_sha256") == example.tracer.weights_sha256
+        if example.enrolled is not None:
+            assert data.pop("sources_sha256") == example.enrolled.sha256
         assert Finding.model_validate(data) == expected
 
 
@@ -124,7 +128,7 @@ def test_csv_values() -> None:
     assert call["spans"] == "0:08.0-0:12.0; 0:10.0-0:14.0"
     assert call["reason_codes"] == "spoofed-passage"
     assert (call["closest_source"], call["closest_similarity"]) == ("VITS", "0.8")
-    assert (call["trace"], call["trace_decision"]) == ("most similar to VITS of 4 enrolled sources", "VITS")
+    assert (call["trace"], call["trace_decision"]) == ("most similar to VITS of 4 known sources", "VITS")
     assert (call["trace_windows"], call["tracer"]) == ("1", "compact-tracer")
     assert call["tracer_weights_sha256"] == tracer().weights_sha256
     assert {bad[name] for name in ("trace", "trace_decision", "trace_windows", "closest_source")} == {""}
@@ -132,6 +136,37 @@ def test_csv_values() -> None:
     assert bad["verdict"] == "skipped"
     assert bad["reason"] == "No audio stream was found in it."
     assert {bad[name] for name in ("spoof_llr", "duration_s", "spoofed_s", "sha256", "snr_db")} == {""}
+
+
+def test_csv_holds_the_whole_trace() -> None:
+    example = traced_document()
+    table = rows(render(example, Format.CSV))
+    human, piper, group, failed, own, unknown, _, alone, untraced = table
+    assert [row["trace_decision"] for row in table[:4]] == ["", "piper", "kokoro", "matcha"]
+    assert [row["channel_test"] for row in table] == [
+        "",
+        "passed",
+        "passed codec",
+        "failed residue, codec",
+        "passed",
+        "not tested",
+        "not tested",
+        "not tested",
+        "",
+    ]
+    assert group["trace_group"] == "kittentts; kokoro"
+    assert group["trace"] == "most similar to kokoro or kittentts (not told apart) of 7 known sources"
+    assert (piper["closest_llr"], failed["closest_llr"]) == ("4.6", "")
+    assert failed["trace"].endswith("; follows the channel: no support")
+    assert (piper["closest_origin"], own["closest_origin"]) == ("shipped", "enrolled")
+    assert (unknown["unknown_group"], alone["unknown_group"]) == ("Unknown-1", "")
+    assert unknown["trace"] == "unknown (Unknown-1); closest known source piper, of 7 known sources"
+    assert (piper["trace_measure"], piper["trace_threshold"]) == ("cosine", "0.55")
+    assert example.enrolled is not None
+    assert {row["sources_sha256"] for row in table} == {example.enrolled.sha256}
+    appended = list(COLUMNS)[list(COLUMNS).index("tool_version") + 1 :]
+    for row in (human, untraced):
+        assert {row[name] for name in appended if name != "sources_sha256"} == {""}
 
 
 @pytest.mark.parametrize(
@@ -158,6 +193,12 @@ def test_no_hostile_cell_is_a_formula_even_where_semicolons_split_cells() -> Non
         assert not row["path"].startswith(("=", "+", "-", "@"))
     for line in text.splitlines():
         assert line.startswith('"')  # a quoted field is not split at its semicolons
+
+
+def test_no_cell_of_a_hostile_trace_is_a_formula() -> None:
+    for row in rows(render(hostile_document(), Format.CSV)):
+        for name in ("trace_decision", "trace_group", "unknown_group", "closest_source"):
+            assert not row[name].startswith(("=", "+", "-", "@"))
 
 
 def test_numbers_stay_numbers() -> None:

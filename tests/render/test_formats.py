@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from spoofcheck.document import parse_document
 from spoofcheck.render import RENDERERS, Format, render
 from spoofcheck.render.wording import VERDICT_WORDS
 from spoofcheck.schema import Verdict
@@ -110,3 +112,20 @@ from spoofcheck.render import json, jsonl, csv
 print(sorted({'jinja2', 'rich'} & set(sys.modules)))
 """
     assert _run(code) == "[]"
+
+
+def test_a_document_from_before_prototypes_renders_in_every_format() -> None:
+    saved = json.loads(render(sample_document(), Format.JSON))
+    for name in ("enrolled", "unknown_groups"):
+        del saved[name]
+    for name in ("groups", "source_calibration", "link_calibration"):
+        del saved["tracer"][name]
+    for finding in saved["findings"]:
+        for source in finding["sources"]:
+            del source["origin"], source["llr"]
+        for name in ("measure", "group", "unknown_group", "channel_test", "embedding"):
+            if finding["trace"]:
+                del finding["trace"][name]
+    old = parse_document(json.dumps(saved))
+    for fmt in Format:
+        assert render(old, fmt) == render(sample_document(), fmt)

@@ -57,14 +57,6 @@ def test_both_ratios(llr: float, ratios: tuple[str, str]) -> None:
     assert wording.both_ratios(llr, bound=6.9) == ratios
 
 
-def test_a_trace_speaks_of_likeness_and_never_of_a_maker() -> None:
-    known = finding("a", Verdict.SPOOF, 3.0, [3.0], sources=[("VITS", 0.5), ("XTTS v2", 0.3)])
-    assert wording.similar_to(known) == "most similar to VITS of 4 enrolled sources"
-    unknown = finding("a", Verdict.SPOOF, 3.0, [3.0], sources=[("VITS", 0.49), ("XTTS v2", 0.3)])
-    assert wording.similar_to(unknown) == "unknown: closest enrolled VITS, of 4 enrolled sources"
-    assert wording.similar_to(of_verdict(Verdict.SPOOF)) == ""
-
-
 @pytest.mark.parametrize(
     ("llr", "text"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,10 @@ def write_corpus(
     clips_per_class: dict[str, int],
     systems: tuple[str, ...] = SYSTEMS,
     seconds: float = 1.2,
-    repo: str = "made/here",
+    repos: Sequence[str] = ("made/here",),
     first_voice: int = 0,
 ) -> Path:
-    """Write clips and a manifest; so many human clips per split, and as many of each system.
+    """Write clips and a manifest; so many human clips per split, and as many of each system, of the repos in turn.
 
     Returns:
         The manifest; audio paths in it are relative to its folder.
@@ -68,7 +69,7 @@ def write_corpus(
                 clips.append(
                     Clip(
                         name, path, "bonafide" if system == "-" else "spoof", system=system, split=split,
-                        speaker=f"{split}-{system}-{index % 4}", repo=repo, duration_s=seconds,
+                        speaker=f"{split}-{system}-{index % 4}", repo=repos[index % len(repos)], duration_s=seconds,
                     )
                 )  # fmt: skip
     manifest = folder / "manifest.tsv"

@@ -17,16 +17,25 @@ from spoofcheck.schema import (
     RunInfo,
     ScanDocument,
     SourceMatch,
+    SourceStoreInfo,
     Span,
     ToolInfo,
     TraceInfo,
     TracerInfo,
     TracingFigure,
+    UnknownGroup,
     ValidationFigure,
     ValidityInfo,
     ValidityLimits,
     Verdict,
     WindowResult,
+)
+from tests.support.traces import (
+    ENROLLED,
+    channel_test,
+    prototype_tracer,
+    source_store,
+    with_trace,
 )
 
 BOUND_LLR = 6.9
@@ -88,7 +97,13 @@ def tracer() -> TracerInfo:
 
 
 def document(
-    findings: Iterable[Finding], *, complete: bool = True, hop_s: float = WINDOW_S, tracer: TracerInfo | None = None
+    findings: Iterable[Finding],
+    *,
+    complete: bool = True,
+    hop_s: float = WINDOW_S,
+    tracer: TracerInfo | None = None,
+    enrolled: SourceStoreInfo | None = None,
+    unknown_groups: Sequence[UnknownGroup] = (),
 ) -> ScanDocument:
     """A whole result around `findings`."""
     return ScanDocument(
@@ -135,6 +150,8 @@ def document(
             validity=VALIDITY,
         ),
         tracer=tracer,
+        enrolled=enrolled,
+        unknown_groups=tuple(unknown_groups),
         options=OptionsInfo(
             window_s=WINDOW_S,
             hop_s=hop_s,
@@ -315,7 +332,7 @@ def of_verdict(verdict: Verdict) -> Finding:
 
 
 def sample_document() -> ScanDocument:
-    """A realistic case: every verdict, a two-channel call, a spliced passage, lossy codecs."""
+    """A realistic case: every verdict, a two-channel call, a spliced passage, lossy codecs, a tracer by softmax."""
     human = [*wavering(-4.1, 17, seed=2), None, *wavering(-4.1, 30, seed=11)]
     synthetic = wavering(5.6, 21, seed=3)
     spliced: list[float | None] = [*wavering(-3.4, 24, seed=4), *wavering(4.6, 8, seed=5, spread=1.6)]
@@ -447,6 +464,51 @@ def sample_document() -> ScanDocument:
     )
 
 
+def traced_document() -> ScanDocument:
+    """A case traced by prototypes: every decision, both ways a channel test fails, enrolled sources, unknown groups."""
+
+    def spoof(name: str, seed: int) -> Finding:
+        llrs = wavering(4.2, 4 + seed % 3, seed=seed)
+        spans = [(0.0, WINDOW_S * len(llrs), 4.2)]
+        return finding(f"{FOLDER}/{name}", Verdict.SPOOF, 4.2, llrs, spans=spans)
+
+    human = finding(f"{FOLDER}/witness-a.wav", Verdict.BONAFIDE, -4.1, wavering(-4.1, 6, seed=30))
+    closest = ("piper", 0.35, -2.9), ("kokoro", 0.31, -3.3), ("matcha", -0.12, -4.6)
+    return document(
+        [
+            human,
+            with_trace(
+                spoof("calls/bank-security.wav", 21),
+                [("piper", 0.81, 4.6), ("speedyspeech", 0.42, -2.1), ("matcha", -0.08, -4.6)],
+                test=channel_test("piper"),
+            ),
+            with_trace(
+                spoof("calls/delivery.wav", 22),
+                [("kokoro", 0.71, 3.1), ("kittentts", 0.69, 2.9), (ENROLLED, 0.2, -3.8)],
+                group=("kittentts", "kokoro"),
+                test=channel_test("kokoro", residue=None),
+            ),
+            with_trace(
+                spoof("calls/through-a-gateway.wav", 23),
+                [("matcha", 0.66, 2.4), ("piper", 0.51, 0.4), ("kokoro", 0.17, -3.9)],
+                test=channel_test("matcha", residue=("matcha", 0.72), copy=("vits", 0.41)),
+            ),
+            with_trace(
+                spoof("voicemail-accounts.wav", 24),
+                [(ENROLLED, 0.77, 3.9), ("piper", 0.33, -3.0), ("matcha", 0.28, -3.4)],
+                test=channel_test(ENROLLED),
+            ),
+            with_trace(spoof("anonymous/1.wav", 25), closest, unknown_group="Unknown-1"),
+            with_trace(spoof("anonymous/2.wav", 26), closest[1:], unknown_group="Unknown-1"),
+            with_trace(spoof("anonymous/3.wav", 27), closest[:1]),
+            spoof("changed-meanwhile.wav", 28),
+        ],
+        tracer=prototype_tracer(),
+        enrolled=source_store(),
+        unknown_groups=[UnknownGroup(name="Unknown-1", exhibits=2, earlier=3)],
+    )
+
+
 HOSTILE_NAMES = (
     "line\nbreak.wav",
     "esc\x1b[31mred\x1b]0;title\x07.wav",
@@ -471,9 +533,10 @@ HOSTILE_NAMES = (
 
 
 def hostile_document() -> ScanDocument:
-    """Every hostile name as an exhibit's path and as a reason, a codec and an argument."""
-    exhibits = [
-        finding(
+    """Every hostile name as an exhibit's path and as a reason, a codec, an argument, a source and an unknown group."""
+    exhibits = []
+    for index, name in enumerate(HOSTILE_NAMES):
+        exhibit = finding(
             f"in/{name}" if index % 2 else name,
             Verdict.SPOOF,
             3.0,
@@ -481,24 +544,43 @@ def hostile_document() -> ScanDocument:
             codec=name,
             container=name,
             reasons=[("odd-name", f"Its name is {name}.")],
-            sources=[(name, 0.5)],
         )
-        for index, name in enumerate(HOSTILE_NAMES)
-    ]
-    enrolled = tracer().model_copy(update={"classes": HOSTILE_NAMES, "name": HOSTILE_NAMES[1]})
-    enrolled = TracerInfo.model_validate(enrolled.model_dump())
+        next_name = HOSTILE_NAMES[(index + 1) % len(HOSTILE_NAMES)]
+        known = index % 3 > 0
+        exhibits.append(
+            with_trace(
+                exhibit,
+                [(name, 0.7 if known else 0.2, 1.0), (next_name, 0.1, -2.0)],
+                enrolled=HOSTILE_NAMES[::2],
+                known=len(HOSTILE_NAMES),
+                group=(name, next_name) if known else (),
+                unknown_group=None if known else name,
+                test=channel_test(name, residue=(name, 0.6), copy=(next_name, 0.3)) if known else None,
+            )
+        )
+    tracer = prototype_tracer().model_copy(
+        update={"classes": HOSTILE_NAMES, "name": HOSTILE_NAMES[1], "groups": (HOSTILE_NAMES,)}
+    )
     result = document(
         [*exhibits, *(skipped(f"skip/{name}", message=name) for name in HOSTILE_NAMES)],
-        tracer=enrolled,
+        tracer=tracer,
+        enrolled=_hostile_store(),
+        unknown_groups=[UnknownGroup(name=name, exhibits=1) for name in HOSTILE_NAMES[::3]],
     )
-    tool = result.tool.model_copy(
-        update={
-            "command_line": ToolInfo.model_validate(
-                result.tool.model_dump() | {"command_line": ("spoofcheck", "scan", *HOSTILE_NAMES)}
-            ).command_line
-        }
+    tool = result.tool.model_copy(update={"command_line": ("spoofcheck", "scan", *HOSTILE_NAMES)})
+    # What was copied was not checked: undecodable names are written out as a document's own fields are.
+    return ScanDocument.model_validate(result.model_copy(update={"tool": tool}).model_dump())
+
+
+def _hostile_store() -> SourceStoreInfo:
+    source = source_store().sources[1]
+    sources = [
+        source.model_copy(update={"name": name, "note": f"note {name}", "confused_with": (name,)})
+        for name in HOSTILE_NAMES
+    ]
+    return SourceStoreInfo.model_validate(
+        source_store(path=HOSTILE_NAMES[3]).model_dump() | {"sources": [source.model_dump() for source in sources]}
     )
-    return result.model_copy(update={"tool": tool})
 
 
 def large_document(exhibits: int = 500, windows_each: int = 60) -> ScanDocument:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.signal import butter, sosfilt
 
-from spoofcheck.nets.bundle import save_bundle
+from spoofcheck.nets.bundle import load_tracer, save_bundle
 from spoofcheck.nets.config import (
     CosineCalibration,
     OpenSetConfig,
@@ -16,10 +16,12 @@ from spoofcheck.nets.config import (
     StatisticsEmbeddingConfig,
     TracerConfig,
 )
+from spoofcheck.nets.detector import build_detector
 from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.gate import pool_features
 from spoofcheck.nets.tracer import build_tracer
 from tests.support.audio import human_speech, write_wav
+from tests.support.models import tiny_config
 
 RATE_HZ = 16_000
 CLIP_S = 3.0
@@ -61,6 +63,17 @@ def embedding_tracer(directory: Path, seed: int = 0) -> Path:
         pooled = pool_features(network.front_end(windows))
         head.mean.copy_(pooled.mean(dim=0))
         head.spread.copy_(pooled.std(dim=0).clamp(min=1e-3))
+    save_bundle(directory, config, network, "# Tiny\n\nRandom weights, for tests.\n")
+    return directory
+
+
+def twin_detector(directory: Path, tracer: Path) -> Path:
+    """Write a detector with the very front-end of an `embedding_tracer` to `directory` and return it."""
+    config = tiny_config(directory.name).model_copy(update={"window_samples": RATE_HZ})
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        network = build_detector(config.front_end, config.back_end)
+    network.front_end.load_state_dict(load_tracer(tracer).network.front_end.state_dict())
     save_bundle(directory, config, network, "# Tiny\n\nRandom weights, for tests.\n")
     return directory
 

@@ -131,7 +131,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("three", "dev", ("vocoder:ringer",), 2000),
         ("four", "eval", ("tts:buzzer", "vocoder:ringer"), 3000),
     ):
-        write_corpus(folder / name, {split: 20}, systems, repo=f"made/{name}", first_voice=voice)
+        write_corpus(folder / name, {split: 20}, systems, repos=(f"made/{name}",), first_voice=voice)
     content = detector_recipe(folder)
 
     def source(name: str) -> dict[str, str]:
