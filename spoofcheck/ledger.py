@@ -139,9 +139,12 @@ def append_entry(
     name = printable(str(path))
     flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | (0 if must_exist else os.O_CREAT)
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{name}: not a regular file; a ledger is one")
         descriptor = os.open(path, flags, 0o666)
-    except OSError as error:
-        raise OutputError(f"{name}: the ledger cannot be written ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OutputError(f"{name}: the ledger cannot be written ({reason})") from error
     with os.fdopen(descriptor, "rb+", buffering=0), _locked(descriptor, name, exclusive=True):
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UsageError(f"{name}: not a regular file; a ledger is one")
@@ -338,6 +341,8 @@ def _locked(descriptor: int, name: str, *, exclusive: bool) -> Iterator[None]:
             if time.monotonic() >= give_up:
                 raise UsageError(f"{name}: another program is writing to the ledger; try again later") from error
             time.sleep(0.05)
+        except OSError as error:  # some network file systems
+            raise UsageError(f"{name}: the ledger cannot be locked here ({error.strerror or error})") from error
     try:
         yield
     finally:

@@ -137,9 +137,17 @@ def _recomputed(
     from rich.console import Console
 
     from spoofcheck.cli.progress import RichProgress
-    from spoofcheck.cli.verifying import check_scores, differences, exhibit_labels, same_kind_of_machine
+    from spoofcheck.cli.verifying import (
+        check_scores,
+        differences,
+        exhibit_labels,
+        same_kind_of_machine,
+        stated_differences,
+    )
+    from spoofcheck.detect.provenance import model_info
     from spoofcheck.detect.scan import Scanner, ScanOptions
     from spoofcheck.detect.toolinfo import tool_info
+    from spoofcheck.schema import OptionsInfo
 
     options = document.options
     scanner = Scanner(
@@ -155,7 +163,8 @@ def _recomputed(
     with RichProgress(Console(stderr=True), enabled=not quiet) as progress:
         again = list(scanner.findings(found.values(), progress))
     labels = exhibit_labels(document)
-    differing: list[Difference] = []
+    rule = {name: value for name, value in scanner.rule.model_dump().items() if name in OptionsInfo.model_fields}
+    differing = list(stated_differences(document, model_info(scanner.bundle), rule))
     for path, recorded in _by_path(finding for finding in document.findings if finding.sha256 in found).items():
         digest = recorded[0].sha256
         differing += differences(labels[path], recorded, [finding for finding in again if finding.sha256 == digest])

@@ -7,13 +7,14 @@ that it names is downloaded. Only what the user gives (a folder, a model, a ledg
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spoofcheck import __version__
 from spoofcheck.audio.files import open_recording, sha256_of
@@ -209,16 +210,16 @@ def check_exhibits(document: ScanDocument, folder: Path) -> tuple[list[Check], d
     names = {_last_part(finding.path) for finding in document.findings}
     labels = exhibit_labels(document)
     found: dict[str, Path] = {}
-    namesakes: dict[str, list[tuple[Path, str]]] = {}
+    namesakes: dict[str, list[tuple[Path, str | None]]] = {}
     for path in _files(folder):
         named = display_path(path.name)
         try:
             if named not in names and None not in sizes and _size(path) not in sizes:
                 continue
-            digest = sha256_of(path)
+            digest: str | None = sha256_of(path)
         except (OSError, InputError):
-            digest = "unreadable"
-        if digest in wanted:
+            digest = None
+        if digest is not None and digest in wanted:
             found.setdefault(digest, path)
         elif named in names:
             namesakes.setdefault(named, []).append((path, digest))
@@ -243,14 +244,21 @@ def exhibit_labels(document: ScanDocument) -> dict[str, str]:
 
 
 def _exhibit_check(
-    label: str, finding: Finding, digest: str, folder: Path, place: Path | None, others: Sequence[tuple[Path, str]]
+    label: str,
+    finding: Finding,
+    digest: str,
+    folder: Path,
+    place: Path | None,
+    others: Sequence[tuple[Path, str | None]],
 ) -> Check:
     what = f"exhibit {label}"
     if place is not None:
         return Check(what, Outcome.OK, f"{_below(place, folder)}, SHA-256 {digest}")
     if not others:
         return Check(what, Outcome.CANNOT, f"not found: no file has the SHA-256 {digest} or this name")
-    path, other = others[0]
+    path, other = next((each for each in others if each[1] is not None), others[0])
+    if other is None:
+        return Check(what, Outcome.CANNOT, f"{_below(path, folder)} has its name, but cannot be read")
     recorded = finding.media.size_bytes if finding.media else None
     size = _size(path) if path.exists() else None
     how = "" if recorded is None or size is None or recorded == size else f" ({size:,} bytes, not {recorded:,})"
@@ -347,6 +355,25 @@ def differences(label: str, recorded: Sequence[Finding], found: Sequence[Finding
             yield from _unequal(name, f"{where}, raw score", before.raw_score, after.raw_score)
             yield from _unequal(name, f"{where}, LLR", before.spoof_llr, after.spoof_llr)
             yield from _unequal(name, f"{where}, distance", before.validity_distance, after.validity_distance)
+
+
+def stated_differences(document: ScanDocument, model: ModelInfo, rule: Mapping[str, float]) -> Iterator[Difference]:
+    """What the document says of model and rule otherwise than they are: thresholds, validation figures, limits.
+
+    Args:
+        document: under test.
+        model: what the loaded model says of itself; its hashes agree.
+        rule: thresholds in force, by their names in `OptionsInfo`.
+    """
+    recorded, found = (each.model_dump(mode="json") for each in (document.model, model))
+    for field in found:
+        yield from _unequal("model", field, _spelt(recorded[field]), _spelt(found[field]))
+    for field, value in rule.items():
+        yield from _unequal("options", field, float(getattr(document.options, field)), float(value))
+
+
+def _spelt(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def check_scores(found: Sequence[Difference], exhibits: int, *, same_kind: bool) -> Check:

@@ -17,6 +17,7 @@ from spoofcheck import __version__
 from spoofcheck.cli import run
 from spoofcheck.cli.verifying import Difference, check_scores, differences
 from spoofcheck.detect import provenance
+from spoofcheck.errors import InputError
 from spoofcheck.ledger import Kind, Subjects, append_entry, check_ledger, read_ledger
 from spoofcheck.render import canonical, html
 from spoofcheck.render.json import render as json_text
@@ -305,6 +306,42 @@ def test_a_changed_score_is_found_when_it_is_computed_again(case: Path, verify: 
     (difference,) = result["differences"]
     assert (difference["exhibit"], difference["what"]) == ("a.wav", "window 2, raw score")
     assert result["largest_difference"] == pytest.approx(0.25)
+
+
+def test_what_is_said_of_the_model_and_the_rule_is_compared_too(case: Path, verify: Verify) -> None:
+    document = ScanDocument.model_validate_json((case / "scan.json").read_bytes())
+    forged = document.model_copy(
+        update={
+            "model": document.model.model_copy(update={"limitations": ()}),
+            "options": document.options.model_copy(update={"window_threshold_llr": 0.25}),
+        }
+    )
+    (case / "report.html").write_text(composed(forged), encoding="utf-8")
+    status, result = verify("--recompute")
+    assert status == 1
+    assert [(each["exhibit"], each["what"]) for each in result["differences"]] == [
+        ("model", "limitations"),
+        ("options", "window_threshold_llr"),
+    ]
+
+
+def test_a_hash_that_is_none_matches_no_unreadable_file(case: Path, verify: Verify) -> None:
+    document = ScanDocument.model_validate_json((case / "scan.json").read_bytes())
+    first = document.findings[0].model_copy(update={"sha256": "unreadable"})
+    (case / "report.html").write_text(
+        composed(document.model_copy(update={"findings": (first, *document.findings[1:])})), encoding="utf-8"
+    )
+    assert "changed: a.wav" in outcomes(verify()[1], "differs")["exhibit a.wav"]
+
+
+def test_an_unreadable_namesake_cannot_be_checked(case: Path, verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(path: Path) -> str:
+        raise InputError("permission-denied", "The file may not be read with the rights of this user.")
+
+    monkeypatch.setattr("spoofcheck.cli.verifying.sha256_of", unreadable)
+    status, result = verify()
+    assert status == 2
+    assert "a.wav has its name, but cannot be read" in outcomes(result, "cannot be checked")["exhibit a.wav"]
 
 
 def test_another_kind_of_machine_gets_more_room() -> None:

@@ -55,6 +55,12 @@ def test_it_survives_being_saved_and_read() -> None:
             assert canonical_json(parse_document(saved)) == canonical_json(each)
 
 
+def test_a_number_that_json_lacks_is_refused() -> None:
+    each = sample_document()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(each.model_copy(update={"run": each.run.model_copy(update={"elapsed_s": float("inf")})}))
+
+
 def test_the_number_is_the_beginning_of_the_hash() -> None:
     each = sample_document()
     digest = hashlib.sha256(canonical_json(each).encode()).hexdigest()
