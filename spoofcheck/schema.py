@@ -413,6 +413,10 @@ class ModelInfo(_Model):
     limitations: tuple[str, ...] = Field(description="what the model must not be relied on for")
     validation: tuple[ValidationFigure, ...] = Field(default=(), description="measured error figures")
     validity: ValidityInfo | None = Field(default=None, description="limits of the validity gate; null without one")
+    conditions: tuple[ConditionFigure, ...] = Field(default=(), description="error figures per condition of the input")
+    percentiles: tuple[ScorePercentile, ...] = Field(
+        default=(), description="of the pooled LLRs of the calibration data; empty when the model has no record of them"
+    )
 
 
 class ValidationFigure(_Model):
@@ -429,6 +433,20 @@ class ValidationFigure(_Model):
     act_dcf: float = Field(description="the same at the threshold of the calibration")
     cllr: float = Field(description="log-likelihood-ratio cost, bits")
     cllr_min: float = Field(description="the same after ideal calibration")
+
+
+class ConditionFigure(ValidationFigure):
+    """The same on recordings that went through one change, e.g. a codec."""
+
+    condition: str = Field(description="stable identifier, e.g. 'mp3-64k'; 'original' for recordings as they are")
+
+
+class ScorePercentile(_Model):
+    """One percentile of the pooled LLRs of the calibration data, unbounded."""
+
+    percent: float = Field(ge=0, le=100, description="share of the recordings below")
+    bonafide_llr: float = Field(description="of human recordings")
+    spoof_llr: float = Field(description="of synthetic recordings")
 
 
 class TracingFigure(_Model):
