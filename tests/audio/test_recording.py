@@ -294,13 +294,13 @@ def test_memory_does_not_grow_with_length(tmp_path: Path, monkeypatch: pytest.Mo
     """What waits inside the stream is bounded by blocks and windows, however long the recording."""
     path = write_wav(tmp_path / "long.wav", np.tile(human_speech(), 20), 16_000)
     tracks = []
-    real_init = recording._Track.__init__
+    real_init = recording.Track.__init__
 
-    def spy(self: recording._Track, *arguments: object) -> None:
+    def spy(self: recording.Track, *arguments: object) -> None:
         real_init(self, *arguments)  # type: ignore[arg-type]
         tracks.append(self)
 
-    monkeypatch.setattr(recording._Track, "__init__", spy)
+    monkeypatch.setattr(recording.Track, "__init__", spy)
     waiting = 0
     for _ in stream(path, hop=W // 4):
         for track in tracks:

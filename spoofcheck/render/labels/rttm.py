@@ -1,8 +1,8 @@
 """RTTM, the form of diarisation and of partial-spoof scoring tools: one SPEAKER line per stretch of scored windows.
 
 The "speaker" is what the windows of the stretch say, by the thresholds of the document: `spoof` at or above the window
-threshold, `bonafide` at or below the bona fide threshold, else `inconclusive`. Windows that say the same and touch are one
-line. Windows without a score have none; it is no verdict on the exhibit.
+threshold, `bonafide` at or below the bona fide threshold, else `inconclusive`. Windows that say the same and touch are
+one line. Windows without a score have none; it is no verdict on the exhibit.
 """
 
 from __future__ import annotations
