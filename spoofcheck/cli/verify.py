@@ -158,6 +158,7 @@ def _recomputed(
             vad=options.vad,
             threshold_llr=options.spoof_threshold_llr,
             device=_device(options.device),
+            trace=False,
         ),
     )
     with RichProgress(Console(stderr=True), enabled=not quiet) as progress:
