@@ -16,6 +16,7 @@ from jinja2 import Environment
 
 from spoofcheck.render import json as json_renderer
 from spoofcheck.render import measures, wording
+from spoofcheck.render.overview import overview
 from spoofcheck.render.paths import common_folder, relative_names
 from spoofcheck.render.templating import environment
 from spoofcheck.render.text import (
@@ -113,7 +114,7 @@ class Exhibit:
 
 
 def render(document: ScanDocument) -> str:
-    """The whole report as one HTML page that loads nothing and runs nothing."""
+    """The whole report as one HTML page that loads nothing, and runs nothing but the script of its overview."""
     saved = json_renderer.render(document).encode()
     digest = hashlib.sha256(saved).hexdigest()
     exhibits = measures.examined(document.findings)
@@ -130,6 +131,7 @@ def render(document: ScanDocument) -> str:
             report_id=report_id(digest),
             document_sha256=digest,
             exhibits=shown,
+            overview=overview(document),
             unknown_groups=[
                 (group, [item for item in shown if measures.unknown_group(item.finding) == group.name])
                 for group in document.unknown_groups
