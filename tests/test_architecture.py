@@ -17,7 +17,7 @@ CORE = frozenset({"types", "schema", "evalschema", "linkschema", "errors", "reso
 """What every part may import; `__init__` holds the version and the lazy `scan`."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
-    "cli": frozenset({"training", "evaluation", "detect", "render", "document", "nets", "audio", "casefile", "ledger"}),
+    "cli": frozenset({"training", "evaluation", "detect", "render", "document", "nets", "audio", "casefile", "ledger", "pdf"}),
     "training": frozenset({"nets", "audio", "evaluation", "detect"}),
     "detect": frozenset({"nets", "audio"}),
     "evaluation": frozenset({"nets", "audio", "detect"}),
@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "document": frozenset({"render"}),
     "casefile": frozenset({"render"}),
     "ledger": frozenset({"render"}),
+    "pdf": frozenset({"render"}),
     "nets": frozenset(),
     "audio": frozenset(),
     "types": frozenset(),
@@ -49,6 +50,7 @@ LIGHT = frozenset(
         "document",
         "casefile",
         "ledger",
+        "pdf",
         "__init__",
     }
 )

@@ -90,8 +90,11 @@ class Page:
             self._receive()
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression (the protocol runs it; the page's own policy still holds)."""
-        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of a JavaScript expression, of a promise what it comes to.
+
+        The protocol runs it; the page's own policy still holds.
+        """
+        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(answer["exceptionDetails"]["text"])
         return answer["result"].get("value")
@@ -115,9 +118,27 @@ class Page:
                 found.append(params["entry"]["text"])
         return found
 
-    def screenshot(self, target: Path) -> None:
-        """Save the whole page, from top to bottom, as a PNG."""
-        data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+    def press(self, key: str, code: str, text: str = "") -> None:
+        """One key, down and up, where the focus is."""
+        for kind in ("keyDown", "keyUp"):
+            more = {"text": text} if text and kind == "keyDown" else {}
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=code, **more)
+
+    def screenshot(self, target: Path, selector: str | None = None, height: float | None = None) -> None:
+        """Save the whole page, or the first element that a CSS selector finds, as a PNG.
+
+        Args:
+            selector: None for the page from top to bottom.
+            height: cut the picture here, in CSS pixels.
+        """
+        clip = {}
+        if selector is not None:
+            x, y, width, full = self.evaluate(
+                f"(() => {{ const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+                "return [box.x + scrollX, box.y + scrollY, box.width, box.height] })()"
+            )
+            clip["clip"] = {"x": x, "y": y, "width": width, "height": min(full, height or full), "scale": 1}
+        data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, **clip)["data"]
         target.write_bytes(base64.b64decode(data))
 
     def pdf(self) -> bytes:
