@@ -228,7 +228,7 @@ EXAMPLES = (
         "scan",
         (
             Step(
-                "spoofcheck scan later --include '*/mia/1.wav' --no-vad \\\n"
+                "spoofcheck scan later --include '*/mia/1.wav' --no-vad --no-controls \\\n"
                 f"    --model {_DETECTOR} --tracer {_TRACER} \\\n"
                 '    --json scan.json --report scan.html; echo "exit code $?"'
             ),

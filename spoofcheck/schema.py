@@ -442,7 +442,7 @@ class ConditionFigure(ValidationFigure):
 
 
 class ScorePercentile(_Model):
-    """One percentile of the pooled LLRs of the calibration data, unbounded."""
+    """One percentile of the pooled LLRs of the calibration data, within the bound of the calibration."""
 
     percent: float = Field(ge=0, le=100, description="share of the recordings below")
     bonafide_llr: float = Field(description="of human recordings")

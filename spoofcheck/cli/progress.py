@@ -17,9 +17,14 @@ class RichProgress:
     """A `spoofcheck.detect.progress.Progress` drawn with rich.
 
     The bar advances by bytes, since sizes are known before anything is opened; within a file by its header's duration.
+
+    Args:
+        console: where to draw.
+        enabled: False draws nothing.
+        evidence_cost: how many times longer than its judgement the evidence of a file takes; it is heard again for it.
     """
 
-    def __init__(self, console: Console, enabled: bool = True) -> None:
+    def __init__(self, console: Console, enabled: bool = True, evidence_cost: float = 0.0) -> None:
         self._bar = Progress(
             TextColumn("{task.fields[files]}"),
             BarColumn(bar_width=None),
@@ -39,6 +44,7 @@ class RichProgress:
         self._share: dict[Path, float] = {}
         self._done: set[Path] = set()
         self._done_bytes = 0.0
+        self._first_share = 1 / (1 + evidence_cost)
         self._heard_s = 0.0
 
     def __enter__(self) -> Self:
@@ -67,14 +73,21 @@ class RichProgress:
             return
         self._position_s[path] = position_s
         self._heard_s += advance_s
-        duration_s = self._duration_s.get(path)
-        if duration_s:
-            self._advance(path, min(1.0, position_s / duration_s))
+        self._advance(path, self._first_share * self._part(path, position_s))
+
+    def heard_again(self, path: Path, position_s: float) -> None:
+        """Advance within a file that was judged."""
+        self._advance(path, self._first_share + (1 - self._first_share) * self._part(path, position_s))
 
     def finished(self, path: Path, finding: Finding) -> None:  # noqa: ARG002
         """Complete a file."""
         self._done.add(path)
         self._advance(path, 1.0)
+
+    def _part(self, path: Path, position_s: float) -> float:
+        """How much of a file lies before a position; 0 where its duration is not known."""
+        duration_s = self._duration_s.get(path)
+        return min(1.0, position_s / duration_s) if duration_s else 0.0
 
     def _advance(self, path: Path, share: float) -> None:
         gained = share - self._share.get(path, 0.0)

@@ -7,15 +7,20 @@ from typing import Annotated
 
 import typer
 
-from spoofcheck.cli.output import check_outputs, write_output
-from spoofcheck.errors import UsageError
+from spoofcheck.errors import OutputError, UsageError
 
 
 def report(
-    result: Annotated[Path, typer.Argument(metavar="SCAN.json", help="A result written by 'scan --json', or '-'.")],
+    result: Annotated[Path, typer.Argument(metavar="SCAN.json", help="A result written by 'scan --json'.")],
     html_to: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE|-", help="Write the self-contained report.", show_default=False),
+    ] = None,
+    pdf_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--pdf", metavar="FILE.pdf", help="Print the report through an installed Chromium.", show_default=False
+        ),
     ] = None,
     csv_to: Annotated[
         Path | None,
@@ -25,6 +30,29 @@ def report(
         Path | None,
         typer.Option("--jsonl", metavar="FILE|-", help="Write one JSON line per finding.", show_default=False),
     ] = None,
+    labels_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="DIR",
+            help="Write label tracks for Audacity, Praat, RTTM and CSV; the folder is made when missing.",
+            show_default=False,
+        ),
+    ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Add an entry on this report to a case ledger; made when missing.",
+            show_default=False,
+        ),
+    ] = None,
+    reproducible: Annotated[
+        bool,
+        typer.Option(
+            "--reproducible", help="Leave times and the machine's name out, so that two reports are the same bytes."
+        ),
+    ] = False,
 ) -> None:
     """Render a saved result again; no audio and no model is needed.
 
@@ -32,17 +60,33 @@ def report(
     """
     from rich.console import Console
 
+    from spoofcheck.cli.writing import Outputs, enter, write_all
     from spoofcheck.document import load_document
-    from spoofcheck.render import Format, render
+    from spoofcheck.ledger import Kind
+    from spoofcheck.render import Format
+    from spoofcheck.render.canonical import reproducible as without_times
     from spoofcheck.render.console import ScanTable
 
     wanted = {Format.HTML: html_to, Format.CSV: csv_to, Format.JSONL: jsonl_to}
-    outputs = {form: target for form, target in wanted.items() if target is not None}
-    check_outputs(outputs.values())
-    if any(target.absolute() == result.absolute() for target in outputs.values()):
+    outputs = Outputs(
+        forms={form: target for form, target in wanted.items() if target is not None},
+        labels=labels_to,
+        pdf=pdf_to,
+        ledger=ledger,
+    )
+    if ledger is not None and html_to is None and pdf_to is None:
+        raise UsageError("--ledger: there is no report to enter; write one with --html or --pdf")
+    outputs.check()
+    targets = [*outputs.forms.values(), *(each for each in (pdf_to, ledger) if each is not None)]
+    if any(target.absolute() == result.absolute() for target in targets):
         raise UsageError(f"{result}: is the input; it would be overwritten")
     document = load_document(result)
-    for form, target in outputs.items():
-        write_output(target, render(document, form))
-    if not outputs:
+    if reproducible:
+        document = without_times(document)
+    written = write_all(document, outputs)
+    if ledger is not None and (written.report_sha256 or written.pdf_sha256):
+        written.problems += enter(ledger, Kind.REPORT, document, written)
+    if written.problems:
+        raise OutputError("; ".join(written.problems))
+    if not outputs.forms and pdf_to is None and labels_to is None:
         Console().print(ScanTable(document))

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spoofcheck.cli.output import STDOUT, check_outputs, write_output
-from spoofcheck.cli.status import ExitStatus, status_of
+from spoofcheck.cli.output import STDOUT, write_output
+from spoofcheck.cli.status import status_of
 from spoofcheck.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from spoofcheck.detect.caseunknowns import CaseUnknowns
     from spoofcheck.detect.scan import Scanner
-    from spoofcheck.render import Format
-    from spoofcheck.schema import Finding, ScanDocument, UnknownGroup
+    from spoofcheck.schema import CaseInfo, ControlResult, Finding, ScanDocument, UnknownGroup
     from spoofcheck.types import Skipped
+
+LEDGER_NAME = "case.jsonl"
+"""Of the ledger beside a case file."""
+_MAX_NOTE_CHARS = 4_000
 
 
 class Channels(StrEnum):
@@ -43,6 +46,7 @@ class Device(StrEnum):
 _INPUTS = "Inputs"
 _ANALYSIS = "Analysis"
 _TRACING = "Tracing"
+_EVIDENCE = "Evidence"
 _OUTPUTS = "Outputs"
 
 
@@ -168,6 +172,84 @@ def scan(
             show_default="by cores",
         ),
     ] = None,
+    case_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--case",
+            metavar="CASE.toml",
+            help="Case number, exhibits' references, chain of custody for the report: see 'spoofcheck case'.",
+            rich_help_panel=_EVIDENCE,
+            show_default=False,
+        ),
+    ] = None,
+    note: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The examiner's own words for the report; refused when they say more than a report can.",
+            rich_help_panel=_EVIDENCE,
+            show_default=False,
+        ),
+    ] = None,
+    acoustics: Annotated[
+        bool | None,
+        typer.Option(
+            "--acoustics/--no-acoustics",
+            help="Measure voice, spectrum and rhythm beside the network.",
+            rich_help_panel=_EVIDENCE,
+            show_default="with a report",
+        ),
+    ] = None,
+    pictures: Annotated[
+        bool | None,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Keep waveform, speech and spectrogram in the result.",
+            rich_help_panel=_EVIDENCE,
+            show_default="with a report or label tracks",
+        ),
+    ] = None,
+    excerpts: Annotated[
+        bool,
+        typer.Option(
+            "--excerpts",
+            help="Keep the strongest windows for and against the conclusion, to listen to.",
+            rich_help_panel=_EVIDENCE,
+        ),
+    ] = False,
+    stability: Annotated[
+        bool,
+        typer.Option(
+            "--stability",
+            help="Judge exhibits again after eight changes that should not matter; ten times slower.",
+            rich_help_panel=_EVIDENCE,
+        ),
+    ] = False,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls/--no-controls",
+            help="Score two recordings of known origin first; exit with 2 when they misbehave.",
+            rich_help_panel=_EVIDENCE,
+        ),
+    ] = True,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Add an entry on this scan to a case ledger; made when missing.",
+            rich_help_panel=_EVIDENCE,
+            show_default=f"{LEDGER_NAME} beside the case file",
+        ),
+    ] = None,
+    reproducible: Annotated[
+        bool,
+        typer.Option(
+            "--reproducible",
+            help="Leave times and the machine's name out, so that two runs write the same bytes.",
+            rich_help_panel=_EVIDENCE,
+        ),
+    ] = False,
     json_to: Annotated[
         Path | None,
         typer.Option("--json", metavar="FILE|-", help="Write the whole result as JSON.", rich_help_panel=_OUTPUTS),
@@ -186,6 +268,26 @@ def scan(
             "--report", metavar="FILE.html", help="Write the self-contained report.", rich_help_panel=_OUTPUTS
         ),
     ] = None,
+    pdf_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--pdf",
+            metavar="FILE.pdf",
+            help="Print the report through an installed Chromium.",
+            rich_help_panel=_OUTPUTS,
+            show_default=False,
+        ),
+    ] = None,
+    labels_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="DIR",
+            help="Write label tracks for Audacity, Praat, RTTM and CSV; the folder is made when missing.",
+            rich_help_panel=_OUTPUTS,
+            show_default=False,
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No table, progress or summary.", rich_help_panel=_OUTPUTS)
     ] = False,
@@ -198,22 +300,34 @@ def scan(
 
     Example: spoofcheck scan ./recordings --json result.json --report report.html
     """
+    from spoofcheck.cli.writing import Outputs, enter, write_all
+    from spoofcheck.ledger import Kind
     from spoofcheck.render import Format
 
     wanted = {Format.JSON: json_to, Format.JSONL: jsonl_to, Format.CSV: csv_to, Format.HTML: report_to}
-    outputs = {form: target for form, target in wanted.items() if target is not None}
     if unknowns == STDOUT:
         raise UsageError("--unknowns -: the names are kept in a file")
     if unknowns is not None and not trace:
         raise UsageError("--no-trace contradicts --unknowns: leave one of them out")
-    check_outputs([*outputs.values(), *([] if unknowns is None else [unknowns])])
+    case_info = _case_info(case_file)
+    note = _checked_note(note)
+    outputs = Outputs(
+        forms={form: target for form, target in wanted.items() if target is not None},
+        labels=labels_to,
+        pdf=pdf_to,
+        ledger=ledger or (None if case_file is None else case_file.parent / LEDGER_NAME),
+    )
+    outputs.check([] if unknowns is None else [unknowns])
     batch_windows = parse_batch_size(batch_size)
     inputs = _inputs(paths or [], include or [], exclude or [], files_from)
 
     # Only now is torch worth its two seconds.
-    from spoofcheck.detect.provenance import build_document
+    from spoofcheck.detect.controls import control_results
+    from spoofcheck.detect.evidence import EvidenceOptions
+    from spoofcheck.detect.provenance import build_document, model_info
     from spoofcheck.detect.scan import Scanner, ScanOptions
 
+    with_report = report_to is not None or pdf_to is not None
     options = ScanOptions(
         hop_s=hop,
         channels=channels.value,
@@ -227,13 +341,26 @@ def scan(
         trace_all=trace_all,
         sources=sources,
         use_sources=not no_sources,
+        evidence=EvidenceOptions(
+            acoustics=with_report if acoustics is None else acoustics,
+            pictures=(with_report or labels_to is not None) if pictures is None else pictures,
+            excerpts=excerpts,
+            stability=stability,
+        ),
         debug=debug,
     )
     scanner = Scanner(model, options)
+    model_of_run = model_info(scanner.bundle)
     case = _case(scanner, unknowns)
     started_at = datetime.now(UTC)
-    findings, complete = _findings(scanner, inputs, quiet)
-    findings, groups, case = _grouped(scanner, findings, case)
+    scored = control_results(scanner.bare()) if controls else ()
+    examined, complete = _examined(scanner, inputs, quiet)
+    findings, groups, case = _grouped(scanner, [finding for _, finding in examined], case)
+    places = [path for path, _ in examined]
+    if case_info is not None and case_file is not None:
+        findings = _referenced(findings, places, case_info, case_file.parent)
+    if with_report or json_to is not None:
+        findings = _checked_again(findings, places)
     document = build_document(
         scanner,
         findings,
@@ -241,15 +368,24 @@ def scan(
         complete=complete,
         command_line=["spoofcheck", *sys.argv[1:]],
         unknown_groups=groups,
+        model=model_of_run,
+        case=case_info,
+        note=note,
+        controls=scored,
     )
-    problems = _write(document, outputs)
+    kept = _reproducible(document) if reproducible else document
+    written = write_all(kept, outputs)
     if unknowns is not None and case is not None:
-        problems += _write_case(case, unknowns)
+        written.problems += _write_case(case, unknowns)
+    warnings = [*_control_warnings(scored), *_custody_warnings(findings)]
+    if outputs.ledger is not None:
+        written.problems += enter(outputs.ledger, Kind.SCAN, kept, written, warnings)
     if not quiet:
-        _show(document, table=STDOUT not in outputs.values())
-    if problems:
-        raise OutputError("; ".join(problems))
-    return status_of(findings) if complete else ExitStatus.INTERRUPTED
+        _show(document, table=STDOUT not in outputs.forms.values())
+    _warn(warnings)
+    if written.problems:
+        raise OutputError("; ".join(written.problems))
+    return status_of(findings, scored, complete=complete)
 
 
 def parse_batch_size(text: str) -> int | None:
@@ -275,20 +411,106 @@ def _inputs(
     return inputs
 
 
-def _findings(scanner: Scanner, inputs: Sequence[Path | Skipped], quiet: bool) -> tuple[list[Finding], bool]:
-    """All findings, and whether the scan came to its end; Ctrl-C keeps those that are done."""
+def _case_info(case_file: Path | None) -> CaseInfo | None:
+    from spoofcheck.casefile import read_case
+
+    return None if case_file is None else read_case(case_file)
+
+
+def _checked_note(note: str | None) -> str | None:
+    """The examiner's note without blanks around it.
+
+    Raises:
+        UsageError: it is empty, too long, or says what a report must never say.
+    """
+    from spoofcheck.render.guard import check_note
+
+    if note is None:
+        return None
+    text = note.strip()
+    if not text:
+        raise UsageError("--note: the text is empty")
+    if len(text) > _MAX_NOTE_CHARS:
+        raise UsageError(f"--note: {len(text):,} characters; at most {_MAX_NOTE_CHARS:,} are kept")
+    check_note(text)
+    return text
+
+
+def _examined(
+    scanner: Scanner, inputs: Sequence[Path | Skipped], quiet: bool
+) -> tuple[list[tuple[Path, Finding]], bool]:
+    """All findings with their inputs, and whether the scan came to its end; Ctrl-C keeps those that are done."""
     from rich.console import Console
 
     from spoofcheck.cli.progress import RichProgress
 
-    findings: list[Finding] = []
+    examined: list[tuple[Path, Finding]] = []
     try:
-        with RichProgress(Console(stderr=True), enabled=not quiet) as progress:
-            for finding in scanner.findings(inputs, progress):
-                findings.append(finding)
+        with RichProgress(Console(stderr=True), not quiet, scanner.options.evidence.cost) as progress:
+            for pair in scanner.examined(inputs, progress):
+                examined.append(pair)
     except KeyboardInterrupt:
-        return findings, False
-    return findings, True
+        return examined, False
+    return examined, True
+
+
+def _referenced(findings: Sequence[Finding], places: Sequence[Path], case: CaseInfo, folder: Path) -> list[Finding]:
+    """The findings with what the case file calls their recordings."""
+    from spoofcheck.casefile import exhibits_of
+
+    named = exhibits_of(case, places, folder)
+    return [
+        finding.model_copy(update={"exhibit": named[place].reference}) if place in named else finding
+        for finding, place in zip(findings, places, strict=True)
+    ]
+
+
+def _checked_again(findings: Sequence[Finding], places: Sequence[Path]) -> list[Finding]:
+    """The findings with the hashes of their files at the end of the run; Ctrl-C leaves the rest unchecked."""
+    from spoofcheck.detect.custody import check_again, with_custody
+    from spoofcheck.schema import CustodyCheck
+
+    checks: dict[tuple[Path, str], CustodyCheck] = {}
+    checked = list(findings)
+    try:
+        for number, (finding, place) in enumerate(zip(findings, places, strict=True)):
+            if finding.sha256 is None:
+                continue
+            key = (place, finding.sha256)
+            if key not in checks:
+                checks[key] = check_again(*key)
+            checked[number] = with_custody(finding, checks[key])
+    except KeyboardInterrupt:
+        pass
+    return checked
+
+
+def _reproducible(document: ScanDocument) -> ScanDocument:
+    from spoofcheck.render.canonical import reproducible
+
+    return reproducible(document)
+
+
+def _control_warnings(controls: Sequence[ControlResult]) -> list[str]:
+    return [f"CONTROL FAILED: {control.message}" for control in controls if not control.as_expected]
+
+
+def _custody_warnings(findings: Sequence[Finding]) -> list[str]:
+    """A line for each file that is not what was examined any more."""
+    changed = {each.path: each for each in findings if each.custody is not None and not each.custody.unchanged}
+    return [f"{path}: {finding.reasons[-1].message}" for path, finding in changed.items()]
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    """What must be seen, even with --quiet: red lines on standard error."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from spoofcheck.render.text import printable
+
+    console = Console(stderr=True)
+    for warning in warnings:
+        console.print(Text(printable(warning), style="bold red"), soft_wrap=True)
 
 
 def _case(scanner: Scanner, unknowns: Path | None) -> CaseUnknowns | None:
@@ -329,19 +551,6 @@ def _write_case(case: CaseUnknowns, target: Path) -> list[str]:
     except OutputError as error:
         return [str(error)]
     return []
-
-
-def _write(document: ScanDocument, outputs: dict[Format, Path]) -> list[str]:
-    """Write every output that can be written; the problems of the others."""
-    from spoofcheck.render import render
-
-    problems = []
-    for form, target in outputs.items():
-        try:
-            write_output(target, render(document, form))
-        except OutputError as error:
-            problems.append(str(error))
-    return problems
 
 
 def _show(document: ScanDocument, table: bool) -> None:

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spoofcheck.schema import Finding
+    from spoofcheck.schema import ControlResult, Finding
 
 
 class ExitStatus(IntEnum):
@@ -20,14 +20,21 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
 
 
-def status_of(findings: Sequence[Finding]) -> ExitStatus:
-    """The exit code a finished scan deserves.
+def status_of(
+    findings: Sequence[Finding], controls: Sequence[ControlResult] = (), *, complete: bool = True
+) -> ExitStatus:
+    """The exit code a scan deserves.
 
-    FLAGGED when anything was; else FAILED when no input could even be read; else INCOMPLETE when some input (or
+    FAILED when a control misbehaved, whatever else happened: no result of the run can be relied on. Else INTERRUPTED
+    when it was; FLAGGED when anything was; FAILED when no input could even be read; INCOMPLETE when some input (or
     channel) got no score; else CLEAR.
     """
     from spoofcheck.schema import FLAGGED, Verdict
 
+    if any(not control.as_expected for control in controls):
+        return ExitStatus.FAILED
+    if not complete:
+        return ExitStatus.INTERRUPTED
     if any(finding.verdict in FLAGGED for finding in findings):
         return ExitStatus.FLAGGED
     if all(finding.verdict is Verdict.SKIPPED for finding in findings):

@@ -144,6 +144,7 @@ def _recomputed(
         same_kind_of_machine,
         stated_differences,
     )
+    from spoofcheck.detect.evidence import EvidenceOptions
     from spoofcheck.detect.provenance import model_info
     from spoofcheck.detect.scan import Scanner, ScanOptions
     from spoofcheck.detect.toolinfo import tool_info
@@ -158,6 +159,8 @@ def _recomputed(
             vad=options.vad,
             threshold_llr=options.spoof_threshold_llr,
             device=_device(options.device),
+            # A verdict that a flip made inconclusive comes out again only with the same test.
+            evidence=EvidenceOptions(stability=any(finding.stability for finding in document.findings)),
             trace=False,
         ),
     )

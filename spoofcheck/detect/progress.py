@@ -21,6 +21,9 @@ class Progress(Protocol):
     def heard(self, path: Path, position_s: float) -> None:
         """`path` was read up to `position_s`."""
 
+    def heard_again(self, path: Path, position_s: float) -> None:
+        """`path` was read up to `position_s` a second time, for the evidence beside its verdict."""
+
     def finished(self, path: Path, finding: Finding) -> None:
         """A finding of `path` is complete and about to be yielded."""
 
@@ -35,6 +38,9 @@ class NoProgress:
         """Do nothing."""
 
     def heard(self, path: Path, position_s: float) -> None:
+        """Do nothing."""
+
+    def heard_again(self, path: Path, position_s: float) -> None:
         """Do nothing."""
 
     def finished(self, path: Path, finding: Finding) -> None:

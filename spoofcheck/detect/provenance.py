@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from spoofcheck.audio.inputs import display_path
 from spoofcheck.detect.exhibittracer import EnrolledSources
+from spoofcheck.detect.modelfigures import recorded_figures
 from spoofcheck.detect.scan import Scanner
 from spoofcheck.detect.toolinfo import tool_info
 from spoofcheck.detect.tracing import rule_words
@@ -15,6 +16,8 @@ from spoofcheck.nets.bundle import Bundle, TracerBundle
 from spoofcheck.nets.config import CosineCalibration
 from spoofcheck.schema import (
     CalibrationInfo,
+    CaseInfo,
+    ControlResult,
     CosineCalibrationInfo,
     EnrolledSourceInfo,
     Finding,
@@ -38,14 +41,27 @@ def build_document(
     complete: bool,
     command_line: Sequence[str],
     unknown_groups: Sequence[UnknownGroup] = (),
+    model: ModelInfo | None = None,
+    case: CaseInfo | None = None,
+    note: str | None = None,
+    controls: Sequence[ControlResult] = (),
 ) -> ScanDocument:
     """The document of one scan.
 
     Args:
+        scanner: that scanned.
+        findings: in the order of the inputs.
         started_at: when the scan began, with time zone.
         complete: False when the scan was interrupted.
         command_line: as typed, or empty when called from Python.
         unknown_groups: that the findings name.
+        model: `model_info` of the scanner's model, where it was made before; it reads a file.
+        case: of the case file.
+        note: the examiner's free text.
+        controls: scored in the same run.
+
+    Raises:
+        ModelError: see `model_info`.
     """
     finished_at = datetime.now(UTC)
     tracer = scanner.tracer
@@ -58,18 +74,26 @@ def build_document(
             host=platform.node(),
             complete=complete,
         ),
-        model=model_info(scanner.bundle),
+        model=model or model_info(scanner.bundle),
         tracer=None if tracer is None else tracer_info(tracer.bundle),
         enrolled=None if tracer is None or tracer.enrolled is None else enrolled_info(tracer.enrolled),
         unknown_groups=tuple(unknown_groups),
         options=_options_info(scanner),
+        case=case,
+        note=note,
+        controls=tuple(controls),
         findings=tuple(findings),
     )
 
 
 def model_info(bundle: Bundle) -> ModelInfo:
-    """The model's identity and figures as the document states them."""
+    """The model's identity and figures as the document states them.
+
+    Raises:
+        ModelError: the training record of a shipped model was changed (`modelfigures`).
+    """
     config = bundle.config
+    conditions, percentiles = recorded_figures(bundle)
     calibration, gate = config.calibration, config.gate
     return ModelInfo(
         name=config.name,
@@ -89,6 +113,8 @@ def model_info(bundle: Bundle) -> ModelInfo:
         limitations=config.limitations,
         validation=config.validation,
         validity=None if gate is None else ValidityInfo(data=gate.data, window=gate.window, exhibit=gate.exhibit),
+        conditions=conditions,
+        percentiles=percentiles,
     )
 
 

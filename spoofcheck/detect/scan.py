@@ -1,17 +1,19 @@
 """The pipeline: recordings are read ahead in threads, their windows batched over files, scored and judged.
 
-Data flows one way: `Path -> Window ... RecordingSummary -> WindowScore -> Decision -> Trace -> Finding`. Findings come
-in the order of the inputs, whatever the number of readers. One bad input becomes one `skipped` finding; it never ends a
-scan.
+Data flows one way: `Path -> Window ... RecordingSummary -> WindowScore -> Decision -> Trace -> Evidence -> Finding`.
+Findings come in the order of the inputs, whatever the number of readers. One bad input becomes one `skipped` finding;
+it never ends a scan.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +24,7 @@ from spoofcheck.audio.inputs import find_inputs
 from spoofcheck.audio.recording import read_windows
 from spoofcheck.detect.calibration import to_llr
 from spoofcheck.detect.decision import decide, with_threshold
+from spoofcheck.detect.evidence import EvidenceOptions, Gatherer, Judged, with_evidence
 from spoofcheck.detect.exhibittracer import ExhibitTracer, Wanted, enrolled_sources, shipped_twin
 from spoofcheck.detect.findings import recording_finding, skipped_finding
 from spoofcheck.detect.progress import NoProgress, Progress
@@ -73,6 +76,8 @@ class ScanOptions:
     """A store of enrolled sources to compare with too; None is the user's own, if there is one."""
     use_sources: bool = True
     """False: compare with the tracer's own sources alone."""
+    evidence: EvidenceOptions = field(default_factory=EvidenceOptions)
+    """What to make of every exhibit beside its verdict, in a further reading."""
     debug: bool = False
     """Raise what nobody foresaw instead of skipping the file it happened in."""
 
@@ -104,6 +109,31 @@ class Scanner:
             self.options.batch_windows,
             None if self.tracer is None else self.tracer.shared_head,
         )
+        self._gatherer = self._load_gatherer() if self.options.evidence.is_any else None
+
+    def bare(self) -> Scanner:
+        """This scanner with the same model, rule and options, but without tracing and without further evidence."""
+        other = copy.copy(self)
+        other.options = replace(
+            self.options, trace=False, tracer=None, trace_all=False, sources=None, evidence=EvidenceOptions()
+        )
+        other.tracer = None
+        other._gatherer = None
+        return other
+
+    def _load_gatherer(self) -> Gatherer:
+        from spoofcheck.detect.stability import Judging
+
+        options = self.options
+        judging = Judging(
+            score=self.scorer.score,
+            batch_windows=self.scorer.batch_windows,
+            config=self.bundle.config,
+            rule=self.rule,
+            hop_samples=self.hop_samples,
+            vad=options.vad,
+        )
+        return Gatherer(options.evidence, judging, self._read_again, debug=options.debug)
 
     def _load_tracer(self) -> ExhibitTracer | None:
         options = self.options
@@ -131,6 +161,14 @@ class Scanner:
         Yields:
             One finding per input, or per channel where channels are scored apart, in the order of `inputs`.
         """
+        with closing(self.examined(inputs, progress)) as examined:
+            for _, finding in examined:
+                yield finding
+
+    def examined(
+        self, inputs: Iterable[Path | Skipped], progress: Progress | None = None
+    ) -> Generator[tuple[Path, Finding]]:
+        """As `findings`, each with the path of its input as it was given: that of a finding is for display."""
         watcher = progress or NoProgress()
         entries = list(inputs)
         watcher.started([entry for entry in entries if isinstance(entry, Path)])
@@ -167,12 +205,12 @@ class Scanner:
             cancelled=cancelled,
         )
 
-    def _judge(self, file: _FileInProgress, watcher: Progress) -> Iterator[Finding]:
-        for finding in self._findings_of(file):
+    def _judge(self, file: _FileInProgress, watcher: Progress) -> Iterator[tuple[Path, Finding]]:
+        for finding in self._findings_of(file, watcher):
             watcher.finished(file.path, finding)
-            yield finding
+            yield file.path, finding
 
-    def _findings_of(self, file: _FileInProgress) -> Iterator[Finding]:
+    def _findings_of(self, file: _FileInProgress, watcher: Progress) -> Iterator[Finding]:
         summary = file.outcome
         if isinstance(summary, Skipped):
             yield skipped_finding(summary)
@@ -190,16 +228,25 @@ class Scanner:
             decision = decide(
                 windows, summary.file, channel.quality, config.calibration, self.rule, config.validated, config.gate
             )
-            judged.append((channel, windows, decision))
+            judged.append(Judged(channel, windows, decision))
         wanted = {
-            channel.channel: windows_to_trace(windows, self.rule.window_threshold_llr)
-            for channel, windows, decision in judged
-            if self.options.trace_all or decision.verdict in FLAGGED
+            each.channel.channel: windows_to_trace(each.windows, self.rule.window_threshold_llr)
+            for each in judged
+            if self.options.trace_all or each.decision.verdict in FLAGGED
         }
         traces, not_traced = self._traced(summary, wanted, file)
-        for channel, windows, decision in judged:
-            warnings = not_traced if wanted.get(channel.channel) else ()
-            yield recording_finding(summary, channel, windows, decision, traces.get(channel.channel), warnings)
+        evidence = (
+            self._gatherer.evidence(summary, judged, lambda position_s: watcher.heard_again(file.path, position_s))
+            if self._gatherer is not None
+            else {}
+        )
+        for each in judged:
+            number = each.channel.channel
+            warnings = not_traced if wanted.get(number) else ()
+            finding = recording_finding(
+                summary, each.channel, each.windows, each.decision, traces.get(number), warnings
+            )
+            yield with_evidence(finding, evidence[number]) if number in evidence else finding
 
     def _traced(
         self, summary: RecordingSummary, wanted: Wanted, file: _FileInProgress

@@ -28,7 +28,8 @@ WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)
 PLOT_FILE = "calibration.svg"
-_FURTHER_FILES = ("training.json", PLOT_FILE)
+RECORD_FILE = "training.json"
+_FURTHER_FILES = (RECORD_FILE, PLOT_FILE)
 """What `spoofcheck train` leaves beside them: its record, and the plot that the card shows. Others may lack both."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")

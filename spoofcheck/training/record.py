@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spoofcheck.errors import ModelError
+from spoofcheck.nets import index
 
-RECORD_FILE = "training.json"
+RECORD_FILE = index.RECORD_FILE
 
 
 class _Part(BaseModel):

@@ -64,7 +64,7 @@ def scan(shipped: Path, heard: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         result = tmp_path / "result.json"
         result.unlink(missing_ok=True)
         common = ["--no-vad", "--threshold", "-100", "--device", "cpu", "--json", result]
-        status = run(["scan", *map(str, [*common, *arguments, heard])])
+        status = run(["scan", "--no-controls", *map(str, [*common, *arguments, heard])])
         document = ScanDocument.model_validate_json(result.read_bytes()) if result.exists() else None
         return status, document, capsys.readouterr().err
 
@@ -162,7 +162,7 @@ def test_hostile_source_names_stay_text_in_every_output(
     arguments = ["--no-vad", "--threshold", "-100", "--device", "cpu", "--sources", tmp_path / "hostile.json"]
     for option, target in outputs.items():
         arguments += [option, target]
-    assert run(["scan", *map(str, [*arguments, heard / "dull"])]) == 1
+    assert run(["scan", "--no-controls", *map(str, [*arguments, heard / "dull"])]) == 1
     out, _ = capsys.readouterr()
     document = json.loads(outputs["--json"].read_text(encoding="utf-8"))
     assert document["findings"][0]["trace"]["decision"] == name

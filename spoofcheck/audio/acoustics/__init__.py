@@ -5,6 +5,15 @@
 
 from spoofcheck.audio.acoustics.catalogue import MEASURES, MeasureInfo
 from spoofcheck.audio.acoustics.measures import Measured, measure
-from spoofcheck.audio.acoustics.stretches import Stretch, acoustic_stretches, stretches_of
+from spoofcheck.audio.acoustics.stretches import Stretch, StretchCollector, acoustic_stretches, stretches_of
 
-__all__ = ["MEASURES", "MeasureInfo", "Measured", "Stretch", "acoustic_stretches", "measure", "stretches_of"]
+__all__ = [
+    "MEASURES",
+    "MeasureInfo",
+    "Measured",
+    "Stretch",
+    "StretchCollector",
+    "acoustic_stretches",
+    "measure",
+    "stretches_of",
+]

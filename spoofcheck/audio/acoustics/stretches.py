@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spoofcheck.audio.recording import read_windows
 from spoofcheck.audio.speech import CHUNK_SAMPLES, SPEECH_PROBABILITY, SpeechMeter
-from spoofcheck.audio.windows import plan_windows
+from spoofcheck.audio.windows import HeardWindow, StreamWindower, plan_windows
 from spoofcheck.errors import InputError
 from spoofcheck.types import (
     SAMPLE_RATE_HZ,
@@ -98,6 +98,35 @@ def acoustic_stretches(
                 length = window.end_sample - window.start_sample  # a short recording was repeated to fill the window
                 choices[window.channel].add(window.index, window.start_sample, window.samples[:length])
     return {channel: choice.finish() for channel, choice in choices.items()}
+
+
+class StretchCollector:
+    """The stretches to measure of one channel, from its samples as they come; keeps a minute at most.
+
+    Args:
+        duration_s: of the recording, known from its first reading.
+    """
+
+    def __init__(self, duration_s: float) -> None:
+        planned = plan_windows(seconds_to_samples(duration_s), STRETCH_SAMPLES, STRETCH_SAMPLES)
+        self._choice = _Choice(len(planned))
+        self._windower = StreamWindower(STRETCH_SAMPLES, STRETCH_SAMPLES)
+        self._windows = 0
+
+    def push(self, samples: NDArray[np.float32]) -> None:
+        """Take in the next samples, `[n]` at 16 kHz, any n."""
+        self._add(self._windower.push(samples))
+
+    def finish(self) -> tuple[Stretch, ...]:
+        """The stretches, in order of time, once all samples are in."""
+        self._add(self._windower.finish())
+        return self._choice.finish()
+
+    def _add(self, windows: Iterable[HeardWindow]) -> None:
+        for window in windows:
+            # A short recording was repeated to fill the window.
+            self._choice.add(self._windows, window.start, window.samples[: window.end - window.start])
+            self._windows += 1
 
 
 def speech_in(samples: NDArray[np.float32]) -> tuple[tuple[int, int], ...]:
