@@ -35,6 +35,7 @@ _UNSAFE_IN_PAGE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\x7f": "\\u0
 _UNSAFE = re.compile("[<>&\x7f]")
 _OUTPUT_OPTIONS = frozenset({"--json", "--jsonl", "--csv", "--report", "--html", "--pdf", "--labels", "--ledger"})
 _ELSEWHERE = "FILE"
+_WORKERS = "--workers"
 
 
 def canonical_json(document: ScanDocument) -> str:
@@ -68,7 +69,8 @@ def reproducible(document: ScanDocument) -> ScanDocument:
 
     Replaced, and nothing else: `run.started_at`, `run.finished_at` and each finding's `custody.checked_at` by an empty
     text, `run.elapsed_s` by 0, `run.host` by an empty text, and in `tool.command_line` the values of options that only
-    say where results go (`--json out.json`: `--json FILE`) and absolute paths (by their last part).
+    say where results go (`--json out.json`: `--json FILE`) and absolute paths (by their last part). `--workers`, which
+    never changes results, is left out of it.
 
     What the run examined and with what stays: paths and modification times of recordings, hashes, options, versions,
     device and platform. Two machines that differ in these do not give the same bytes, and should not.
@@ -93,8 +95,10 @@ def _without_custody_time(finding: Finding) -> Finding:
 
 def _without_places(arguments: tuple[str, ...]) -> tuple[str, ...]:
     kept: list[str] = []
-    for argument in arguments:
+    for place, argument in enumerate(arguments):
         option, equals, value = argument.partition("=")
+        if option == _WORKERS or (place > 0 and arguments[place - 1] == _WORKERS):
+            continue
         if kept and kept[-1] in _OUTPUT_OPTIONS:
             kept.append(_ELSEWHERE)
         elif equals and option in _OUTPUT_OPTIONS:
@@ -117,7 +121,11 @@ def embedded(document: ScanDocument) -> str:
 
 def script_element(document: ScanDocument) -> str:
     """The whole element for the page, which `extract` reads back: put it in unescaped, once."""
-    text = embedded(document)
+    return script_element_of(embedded(document))
+
+
+def script_element_of(text: str) -> str:
+    """The same, of what `embedded` gave."""
     digest = hashlib.sha256(text.encode("ascii")).hexdigest()
     return f'<script type="{_MEDIA_TYPE}" id="{ELEMENT_ID}" data-sha256="{digest}">{text}</script>'
 

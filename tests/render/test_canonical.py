@@ -92,7 +92,10 @@ def test_reproducible_runs_give_the_same_bytes() -> None:
     first = run_at(
         3, "lab-1", "calls", "--model", "/home/a/m", "--json", "a.json", "--report=/tmp/a.html", "--hop", "2"
     )
-    second = run_at(9, "lab-2", "calls", "--model", "/srv/m", "--json", "b.json", "--report=/tmp/b.html", "--hop", "2")
+    more = ("--workers", "3", "--workers=2")
+    second = run_at(
+        9, "lab-2", "calls", "--model", "/srv/m", *more, "--json", "b.json", "--report=/tmp/b.html", "--hop", "2"
+    )
     assert canonical_json(first) != canonical_json(second)
     assert html(first) != html(second)
     blank = reproducible(first)
