@@ -25,6 +25,7 @@ from spoofcheck.nets.config import CONFIG_FILE
 from spoofcheck.nets.index import WEIGHTS_FILE, file_sha256, find_model, list_models, read_index
 from spoofcheck.render.canonical import MAX_PAGE_CHARS, document_sha256, extract, report_id_of
 from spoofcheck.render.paths import relative_names
+from spoofcheck.render.templating import policy_hash
 from spoofcheck.render.text import count, printable
 from spoofcheck.resources import models_dir
 from spoofcheck.schema import Finding, ModelInfo, ScanDocument, TracerInfo
@@ -423,9 +424,15 @@ def _installed(name: str, given: str | None) -> tuple[Path | None, str | None]:
 
 def _with_numbers(page: str, own: str, claimed: str) -> str:
     """The page with the document's own hash and number replaced by those that the page under test claims."""
+    style = _style(page)
     for form in (str, _grouped, report_id_of):
         page = page.replace(form(own), form(claimed))
-    return page
+    # The number stands in the printed head of every sheet, so the policy's hash of the style follows it.
+    return page.replace(policy_hash(style), policy_hash(_style(page)))
+
+
+def _style(page: str) -> str:
+    return page.partition("<style>")[2].partition("</style>")[0]
 
 
 def _grouped(digest: str) -> str:

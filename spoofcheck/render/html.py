@@ -9,16 +9,23 @@ import hashlib
 import math
 import shlex
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment
+from markupsafe import Markup
 
-from spoofcheck.render import json as json_renderer
-from spoofcheck.render import measures, wording
+from spoofcheck.render import canonical, custody, measures, wording
+from spoofcheck.render.acousticview import AcousticView, acoustic_view
+from spoofcheck.render.conditions import condition_rows
+from spoofcheck.render.drawing import Rect, Tick, percent, time_ticks
 from spoofcheck.render.overview import overview
 from spoofcheck.render.paths import common_folder, relative_names
-from spoofcheck.render.templating import environment
+from spoofcheck.render.pictureview import PicturesView, pictures_view
+from spoofcheck.render.scoreview import ScorePosition, StabilityView, score_position, stability_view
+from spoofcheck.render.sections import sections
+from spoofcheck.render.templating import environment, policy_hash
 from spoofcheck.render.text import (
     MISSING,
     channel_label,
@@ -27,10 +34,14 @@ from spoofcheck.render.text import (
     format_span,
     format_time,
 )
-from spoofcheck.render.timeline import Bar, Level, bars, strip, ticks
+from spoofcheck.render.timeline import Bar, Level, bars, strip
 from spoofcheck.render.traceview import TraceView, trace_view
 from spoofcheck.render.verbal import SCALE
-from spoofcheck.schema import Finding, ScanDocument, Span, Verdict, WindowResult
+from spoofcheck.schema import Excerpt, Finding, ScanDocument, Span, Verdict, WindowResult
+
+SHEET_TITLE = "Examination of recordings for synthetic speech"
+SHEET_NOTE = "Relates only to the items examined"
+"""At the head and the foot of every printed sheet."""
 
 _MINUS = "\N{MINUS SIGN}"
 _EN_DASH = "\N{EN DASH}"
@@ -40,27 +51,6 @@ _SEPARATE_BARS = 120
 _CHART_BARS = 600
 _STRIP_CELLS = 120
 _STRONGEST = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Rect:
-    """One rectangle of a drawing: `x` and `width` in percent of its width, `y` and `height` in pixels."""
-
-    x: str
-    width: str
-    y: str
-    height: str
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A label on the time axis, at `x` percent."""
-
-    x: str
-    label: str
-    anchor: str
-    minor: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +83,23 @@ class WindowRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ExcerptGroup:
+    """Windows to listen to that speak in one direction."""
+
+    title: str
+    excerpts: tuple[Playable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Playable:
+    """One window to listen to; `source` is a `data:` URI."""
+
+    span: str
+    llr: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exhibit:
     """One examined channel, with everything the page derives from its finding."""
 
@@ -111,25 +118,45 @@ class Exhibit:
     contrary: tuple[WindowRow, ...]
     not_scored: tuple[tuple[str, int], ...]
     trace: TraceView | None
+    pictures: PicturesView | None
+    position: ScorePosition | None
+    stability: StabilityView | None
+    excerpts: tuple[ExcerptGroup, ...]
+    acoustics: AcousticView | None
+
+    @property
+    def reference(self) -> str:
+        """What the report calls it: its reference in the case, or its number."""
+        return self.finding.exhibit or str(self.number)
 
 
 def render(document: ScanDocument) -> str:
     """The whole report as one HTML page that loads nothing, and runs nothing but the script of its overview."""
-    saved = json_renderer.render(document).encode()
-    digest = hashlib.sha256(saved).hexdigest()
+    # The document is spelled once: its hash, the report's number and the copy in the page are all of this text.
+    spelled = canonical.embedded(document)
+    digest = hashlib.sha256(spelled.encode("ascii")).hexdigest()
     exhibits = measures.examined(document.findings)
+    numbered = dict(enumerate(exhibits, start=1))
     names = relative_names(finding.path for finding in document.findings)
     counts = measures.verdict_counts(document.findings)
-    shown = [
-        _exhibit(number, finding, names[finding.path], document) for number, finding in enumerate(exhibits, start=1)
-    ]
+    shown = [_exhibit(number, finding, names[finding.path], document) for number, finding in numbered.items()]
+    files = custody.recordings(numbered, names, document)
+    report_id = canonical.report_id_of(digest)
+    titles = {"sheet_title": SHEET_TITLE, "sheet_note": SHEET_NOTE, "report_id": report_id}
+    style = _environment().get_template("_report_style.css.j2").render(titles)
     page = (
         _environment()
         .get_template("report.html.j2")
         .render(
+            titles,
             document=document,
-            report_id=report_id(digest),
             document_sha256=digest,
+            element=Markup(canonical.script_element_of(spelled)),  # canonical JSON holds no markup
+            element_id=canonical.ELEMENT_ID,
+            style=Markup(style),  # our own template
+            style_hash=policy_hash(style),
+            sections=sections(document),
+            alarms=custody.alarms(files, document),
             exhibits=shown,
             overview=overview(document),
             unknown_groups=[
@@ -139,27 +166,27 @@ def render(document: ScanDocument) -> str:
             measure=next((finding.trace.measure for finding in exhibits if finding.trace is not None), None),
             skipped=[(names[finding.path], finding) for finding in measures.skipped(document.findings)],
             folder=common_folder(names),
-            recordings=len({finding.path for finding in exhibits}),
+            files=files,
+            missing=custody.missing_exhibits(numbered, document),
+            manifest=custody.manifest(files, document),
+            conditions=condition_rows(document.model.conditions, numbered),
             audio_s=measures.duration_s(exhibits),
             counts=[(verdict, counts[verdict]) for verdict in wording.VERDICT_MEANINGS if counts[verdict]],
             meanings=list(wording.VERDICT_MEANINGS.items()),
             scale=SCALE,
             command_line=shlex.join(document.tool.command_line),
+            note=(document.note or "").splitlines(),
+            observations_explain=wording.OBSERVATIONS_EXPLAIN,
         )
     )
     return page + "\n"
-
-
-def report_id(document_sha256: str) -> str:
-    """The report's identifier, `SC-0123-4567-89AB`: the first 48 bits of the result document's SHA-256."""
-    digits = document_sha256[:12].upper()
-    return "SC-" + "-".join(digits[i : i + 4] for i in range(0, 12, 4))
 
 
 @cache
 def _environment() -> Environment:
     made = environment()
     made.filters |= {
+        "control_truth": wording.control_truth,
         "level": lambda dbfs: f"{dbfs:.1f}".replace("-", _MINUS),
         "llr": _llr,
         "size": format_bytes,
@@ -206,6 +233,38 @@ def _exhibit(number: int, finding: Finding, name: str, document: ScanDocument) -
             ).items()
         ),
         trace=trace_view(finding, document),
+        pictures=pictures_view(finding.pictures, _length_s(finding), vad=document.options.vad),
+        position=score_position(finding, document.model.percentiles, bound),
+        stability=stability_view(finding, document),
+        excerpts=tuple(_excerpts(finding, bound)),
+        acoustics=acoustic_view(finding.acoustics),
+    )
+
+
+def _length_s(finding: Finding) -> float:
+    """Seconds along which an exhibit is drawn."""
+    return finding.duration_s or max((window.end_s for window in finding.windows), default=0.0) or 1.0
+
+
+def _excerpts(finding: Finding, bound: float) -> Iterator[ExcerptGroup]:
+    """The excerpts for the pooled direction, then those against it; nothing without any."""
+    if not finding.excerpts:
+        return
+    towards = ("H1 (synthetic)", "H2 (human)")
+    first, second = towards if (finding.spoof_llr or 0.0) >= 0 else towards[::-1]
+    for direction, title in (
+        ("for", f"Strongest for the pooled direction, {first}"),
+        ("against", f"Strongest against it, for {second}"),
+    ):
+        chosen = [excerpt for excerpt in finding.excerpts if excerpt.direction == direction]
+        yield ExcerptGroup(title, tuple(_playable(excerpt, bound) for excerpt in chosen))
+
+
+def _playable(excerpt: Excerpt, bound: float) -> Playable:
+    return Playable(
+        span=format_span(excerpt.start_s, excerpt.end_s).replace("-", _EN_DASH),
+        llr=_llr(excerpt.spoof_llr, bound),
+        source=f"data:{excerpt.media_type};base64,{excerpt.data_base64}",
     )
 
 
@@ -252,7 +311,7 @@ def _strip(finding: Finding, document: ScanDocument) -> list[Rect]:
         else:
             runs.append((level, index, index + 1))
     return [
-        Rect(_percent(first, len(levels)), _percent(last - first, len(levels)), "0", "100%", level)
+        Rect(percent(first, len(levels)), percent(last - first, len(levels)), "0", "100%", level)
         for level, first, last in runs
     ]
 
@@ -261,14 +320,14 @@ def _chart(finding: Finding, document: ScanDocument) -> Chart:
     bound = document.model.calibration.llr_bound
     scores = [abs(window.spoof_llr) for window in finding.windows if window.spoof_llr is not None]
     reach = max([bound, *scores])
-    length_s = finding.duration_s or max((window.end_s for window in finding.windows), default=0.0) or 1.0
+    length_s = _length_s(finding)
     drawn = bars(finding, document.options, _CHART_BARS)
 
     def y(llr: float) -> float:
         return _CHART_HEIGHT / 2 * (1 - llr / (reach * _HEADROOM))
 
     def bar(item: Bar) -> Rect:
-        x, width = _percent(item.start_s, length_s), _percent(item.end_s - item.start_s, length_s)
+        x, width = percent(item.start_s, length_s), percent(item.end_s - item.start_s, length_s)
         if item.low is None or item.high is None:
             return Rect(x, width, "0", "100%", item.level)
         top, bottom = y(max(0.0, item.high)), y(min(0.0, item.low))
@@ -284,39 +343,15 @@ def _chart(finding: Finding, document: ScanDocument) -> Chart:
         bars=tuple(bar(item) for item in drawn),
         spans=tuple(
             Rect(
-                _percent(span.start_s, length_s),
-                _percent(span.end_s - span.start_s, length_s),
+                percent(span.start_s, length_s),
+                percent(span.end_s - span.start_s, length_s),
                 "0",
                 "100%",
                 "span",
             )
             for span in finding.spans
         ),
-        ticks=tuple(_ticks(length_s)),
+        ticks=tuple(time_ticks(length_s)),
         windows_per_bar=-(-len(finding.windows) // _CHART_BARS),
         description=wording.timeline_description(finding, bound),
     )
-
-
-def _ticks(length_s: float) -> list[Tick]:
-    times = ticks(length_s)
-    hours = length_s >= 3_600
-    labels = [_axis_label(time, hours=hours) for time in times]
-    return [
-        Tick(
-            x=_percent(time, length_s),
-            label=label,
-            anchor="start" if index == 0 else "end" if time > 0.97 * length_s else "middle",
-            minor=index % 2 == 1,
-        )
-        for index, (time, label) in enumerate(zip(times, labels, strict=True))
-    ]
-
-
-def _axis_label(seconds: float, *, hours: bool) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _percent(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.7g}%"

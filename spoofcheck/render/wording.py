@@ -107,6 +107,48 @@ def both_ratios(llr: float, bound: float) -> tuple[str, str]:
     return (up, down) if support.favours == "H1" else (down, up)
 
 
+def score_position(human: tuple[str, float], synthetic: tuple[str, float]) -> str:
+    """Where a pooled LLR lies among the calibration recordings.
+
+    Args:
+        human: how many of 100 human recordings lie below: `("about", 97.2)`, `("less than", 1)`, `("none", 0)`.
+        synthetic: the same of synthetic ones.
+    """
+    return (
+        f"Of the human recordings that the model was calibrated on, {_of_a_hundred(human)} a lower LLR; of the "
+        f"synthetic ones, {_of_a_hundred(synthetic)}."
+    )
+
+
+def _of_a_hundred(share: tuple[str, float]) -> str:
+    about, percent = share
+    if about in ("none", "all"):
+        return f"{about} {'has' if about == 'none' else 'have'}"
+    digits = 1 if (percent < 10 or percent > 90) and not float(percent).is_integer() else 0
+    return f"{about} {percent:.{digits}f} in 100 have"
+
+
+def stability(runs: int, flips: int) -> str:
+    """What the stability card says."""
+    changes = f"{runs} changes that should not matter"
+    if flips == 0:
+        return f"None of {changes} turns the verdict over. Other changes were not tried."
+    turn = "turns" if flips == 1 else "turn"
+    return f"{flips} of {changes} {turn} the verdict over: the exhibit is inconclusive, whatever its LLR."
+
+
+OBSERVATIONS_EXPLAIN = (
+    "They explain and do not decide: no verdict and no LLR rests on them. Healthy voices, illness, emotion, language, "
+    "microphones and codecs move them as much as synthesis does."
+)
+"""Beside acoustic observations, always."""
+
+
+def control_truth(truth: str) -> str:
+    """What a control is."""
+    return {"bonafide": "human speech", "spoof": "synthetic speech"}[truth]
+
+
 def not_scored_words(code: str) -> str:
     """Why a window has no score."""
     return NOT_SCORED_WORDS.get(code, code.replace("-", " "))
@@ -120,5 +162,5 @@ def timeline_description(finding: Finding, bound: float) -> str:
     return (
         f"Timeline of {len(finding.windows)} windows, {len(scores)} scored: lowest LLR "
         f"{format_llr(min(scores), bound)}, highest {format_llr(max(scores), bound)}; "
-        f"{len(finding.spans)} flagged stretches. The window table below holds every value."
+        f"{len(finding.spans)} flagged stretches. Appendix A holds every value."
     )

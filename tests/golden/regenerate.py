@@ -8,6 +8,7 @@ from pathlib import Path
 
 from spoofcheck.render import Format, console, render
 from tests.support.documents import hostile_document, sample_document, traced_document
+from tests.support.evidence import evidence_document
 
 FOLDER = Path(__file__).parent
 COMMAND = "python -m tests.golden.regenerate"
@@ -27,6 +28,9 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "traced-80.txt": lambda: console.render(traced_document(), width=80),
     "traced-120.txt": lambda: console.render(traced_document(), width=120),
     "traced-summary.txt": lambda: console.summary(traced_document()),
+    "evidence.html": lambda: render(evidence_document(), Format.HTML),
+    "evidence.json": lambda: render(evidence_document(), Format.JSON),
+    "evidence-80.txt": lambda: console.render(evidence_document(), width=80),
     "hostile.csv": lambda: render(hostile_document(), Format.CSV),
     "hostile-80.txt": lambda: console.render(hostile_document(), width=80),
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import time
@@ -10,7 +11,9 @@ import pytest
 from jinja2 import UndefinedError
 
 import spoofcheck
-from spoofcheck.render import Format, html, render, templating
+from spoofcheck.render import canonical, html, measures, templating
+from spoofcheck.render.overview import INTERACTIVE_FROM
+from spoofcheck.render.sections import sections
 from spoofcheck.resources import templates_dir
 from spoofcheck.schema import ScanDocument, Verdict
 from tests.support.documents import (
@@ -26,8 +29,9 @@ from tests.support.documents import (
     tracer,
     wavering,
 )
+from tests.support.evidence import evidence_document, hostile_evidence
 
-ACTIVE = {"script", "img", "iframe", "object", "embed", "form", "input", "base", "audio", "video", "foreignObject"}
+ACTIVE = {"img", "iframe", "object", "embed", "form", "base", "video", "foreignObject"}
 CELLS = {"td", "th", "dt", "dd", "tr"}
 
 
@@ -44,7 +48,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
-        self._in_style = tag == "style"
+        self._in_style = tag in ("style", "script")
         if tag in CELLS:
             self._texts.append(" ")
 
@@ -71,6 +75,9 @@ VARIANTS = {
     "sample": sample_document(),
     "traced": traced_document(),
     "hostile": hostile_document(),
+    "evidence": evidence_document(),
+    "evidence, a control failed": evidence_document(controls_ok=False),
+    "hostile evidence": hostile_evidence(),
     "empty": document([]),
     "only skipped": document([skipped("a")], complete=False),
     "overlapping": document([finding("a", Verdict.PARTIAL, -2.0, wavering(-3, 30, seed=1), hop_s=1.0)]),
@@ -109,7 +116,8 @@ NEVER = [
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_the_report_never_says_what_it_must_not(verdict: Verdict) -> None:
-    for example in (sample_document(), traced_document(), document([of_verdict(verdict)])):
+    failed = evidence_document(controls_ok=False)
+    for example in (sample_document(), traced_document(), failed, document([of_verdict(verdict)])):
         text = page(example).text
         for phrase in NEVER:
             assert not re.search(phrase, text, re.IGNORECASE), phrase
@@ -125,16 +133,31 @@ def test_the_page_loads_nothing_and_runs_nothing(variant: ScanDocument) -> None:
     result = Page(text)
     assert not {tag for tag, _ in result.elements} & ACTIVE
     for tag, attrs in result.elements:
-        assert not [name for name in attrs if name.startswith("on") or name in ("src", "srcset", "style")]
+        assert not [name for name in attrs if name.startswith("on") or name in ("srcset", "style")]
+        if "src" in attrs:
+            assert tag == "audio"
+            assert re.fullmatch(r"data:audio/(flac|ogg);base64,[A-Za-z0-9+/]+={0,2}", attrs["src"] or "")
         if "href" in attrs:
-            assert re.fullmatch(r"#[a-z]+(-\d+)?" if tag == "a" else "data:,", attrs["href"] or "")
+            allowed = {"a": r"#[a-z]+(-\d+)?", "link": "data:,", "image": r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}"}
+            assert re.fullmatch(allowed[tag], attrs["href"] or "")
     style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
     assert style is not None
     assert set(re.findall(r"url\([^)]*\)", style[1])) == {"url(#hatch)"}
     assert "@import" not in style[1]
     (policy,) = [attrs["content"] for _, attrs in result.elements if "http-equiv" in attrs]
     assert policy is not None
-    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    hashes = [_policy_hash(script) for script in scripts]
+    assert len(hashes) <= 1
+    allowed_script = f"script-src '{hashes[0]}'; " if hashes else ""
+    assert policy == (
+        f"default-src 'none'; style-src '{_policy_hash(style[1])}'; {allowed_script}img-src data:; media-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _policy_hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def test_the_page_is_well_built(variant: ScanDocument) -> None:
@@ -142,10 +165,13 @@ def test_the_page_is_well_built(variant: ScanDocument) -> None:
     ids = result.values("id")
     assert len(ids) == len(set(ids))
     assert {href[1:] for href in result.values("href") if href.startswith("#")} <= set(ids)
-    assert set(result.values("aria-labelledby")) <= set(ids)
+    assert {name for names in result.values("aria-labelledby") for name in names.split()} <= set(ids)
     tags = [tag for tag, _ in result.elements]
     assert tags.count("h1") == tags.count("main") == 1
-    assert tags.count("h2") == (10 if variant.tracer else 9)
+    assert tags.count("h2") == len(sections(variant))
+    titled = [attrs["id"] for tag, attrs in result.elements if tag == "h2"]
+    assert titled == [f"{name}-title" for name in sections(variant)], "the contents are in the order of the sections"
+    assert tags.count("script") == (2 if len(measures.examined(variant.findings)) >= INTERACTIVE_FROM else 1)
     for tag, attrs in result.elements:
         if tag == "th":
             assert attrs.get("scope") in ("col", "row")
@@ -191,8 +217,10 @@ def test_every_template_is_used() -> None:
 
 
 def test_the_report_is_named_after_its_result_document() -> None:
-    digest = hashlib.sha256(render(sample_document(), Format.JSON).encode()).hexdigest()
+    digest = canonical.document_sha256(sample_document())
     result = page(sample_document())
+    held = canonical.extract(html.render(sample_document()))
+    assert held.sha256 == held.claimed_sha256 == digest
     expected = "SC-" + "-".join(re.findall("....", digest[:12].upper()))
     assert result.text.count(f"Report {expected}") >= 2
     assert digest in result.text
@@ -217,10 +245,10 @@ def test_an_exhibit_holds_its_identity_condition_and_opinion() -> None:
         "26,716,844 bytes (26.7 MB)",
         "2026-11-03 16:20:11 UTC",
         "MP3, MPEG_LAYER_III",
-        "31 dB (estimate)",
+        "31 dB",
         "not measurable",
-        "70, 2 not scored (too little speech)",
-        "peak −1.2, RMS −21.7",  # noqa: RUF001
+        "70 2 (too little speech)",
+        "−1.2 / −21.7",  # noqa: RUF001
         "spoofcheck scan /cases/2026-114/recordings --json scan.json",
         "spoofcheck 0.1.0, commit 851f89f0c2d4",
         "20.8 % (19.8 to 21.8)",
@@ -239,7 +267,7 @@ def test_an_exhibit_holds_its_identity_condition_and_opinion() -> None:
 
 def test_without_a_tracer_the_page_speaks_of_none() -> None:
     text = page(document([of_verdict(Verdict.SPOOF)])).text
-    for word in ("enrolled", "tracer", "similar"):
+    for word in ("enrolled", "tracer", "similar to"):
         assert word not in text.lower()
 
 
@@ -283,7 +311,7 @@ def test_a_trace_is_told_in_full() -> None:
         "1,760 1,240 90.2 % 93.4 % 91.8 % 87.1 % 96.8 % 9.3 % 94.1 %",
         "What tracing cannot say",
         "was compared with 7 known sources",
-        "9 How to check this report",
+        "9 Source tracing",
     ):
         assert expected in text
 
@@ -344,8 +372,9 @@ def test_the_strongest_windows_are_shown_in_both_directions() -> None:
 
 def test_an_inconclusive_exhibit_gets_no_likelihood_ratio() -> None:
     text = page(document([of_verdict(Verdict.INCONCLUSIVE)])).text
-    assert "LR, H1 over H2" not in text
-    assert "LR, H1 over H2" in page(document([of_verdict(Verdict.SPOOF)])).text
+    assert "LR, H1 over H2 –" not in text  # noqa: RUF001
+    assert "LR, H2 over H1 In words 1 Inconclusive – – No conclusion is drawn" in text  # noqa: RUF001
+    assert "LR, H1 over H2 24 LR, H2 over H1 1/24" in page(document([of_verdict(Verdict.SPOOF)])).text
 
 
 def test_every_window_is_in_the_table() -> None:
@@ -391,7 +420,7 @@ def test_options_and_gaps_are_spelled_out() -> None:
     assert "No validation figures." in text
     assert "Interrupted." in text
     assert "not recorded" in text
-    assert "commit" not in text
+    assert "commit 8" not in text
 
 
 def test_a_time_without_a_zone_or_shape_is_left_as_it_is() -> None:
