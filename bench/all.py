@@ -18,7 +18,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import memory, scan, startup, training
+from bench import memory, report, scan, startup, training
 from bench.measure import Measurement, parser, show
 from spoofcheck import __version__
 
@@ -48,6 +48,7 @@ BENCHMARKS = {
     "scan": Benchmark(scan.measure),
     "startup": Benchmark(startup.measure),
     "memory": Benchmark(memory.measure),
+    "report": Benchmark(report.measure, False),
     **{recipe: Benchmark(partial(_training, recipe), False, training.remark) for recipe in training.RECIPES},
 }
 
@@ -109,8 +110,8 @@ def page(sessions: Mapping[str, Session]) -> str:
         "# Benchmark results",
         "",
         "Written by `make bench` (`python -m bench.all`); never edited by hand. The recordings are made from the human",
-        "speech of the example recordings. Every figure but those of single stages and of training is of one whole",
-        "process, from start to end, on the CPU. A ratio above 1 is better than the target asks.",
+        "speech of the example recordings. Every figure but those of single stages, of training and in a browser is of",
+        "one whole process, from start to end, on the CPU. A ratio above 1 is better than the target asks.",
         "",
     ]
     for name, session in sessions.items():

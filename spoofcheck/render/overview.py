@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from typing import Final
 
 from markupsafe import Markup
@@ -19,7 +20,7 @@ from spoofcheck.render import measures
 from spoofcheck.render.paths import relative_names
 from spoofcheck.render.templating import environment
 from spoofcheck.render.text import MISSING, channel_label, format_llr, format_time
-from spoofcheck.render.timeline import Level
+from spoofcheck.render.timeline import Level, strip
 from spoofcheck.render.tracing import decision_words, follows_channel
 from spoofcheck.schema import Finding, ScanDocument, Verdict
 
@@ -28,12 +29,14 @@ INTERACTIVE_FROM: Final = 6
 NOT_TRACED: Final = "not traced"
 
 _MINUS = "\N{MINUS SIGN}"
+_STRIP_CELLS = 60
+"""About as many as the cell has room for: a row of hundreds must stay small."""
 _VERDICT_ORDER = (Verdict.SPOOF, Verdict.PARTIAL, Verdict.INCONCLUSIVE, Verdict.BONAFIDE, Verdict.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
-class LlrBar:
-    """The pooled LLR drawn from the middle of its cell: `x` and `width` in percent, `kind` a level of the timeline."""
+class Stroke:
+    """A part of a small drawing: `x` and `width` in percent of its width, `kind` a level of the timeline."""
 
     x: str
     width: str
@@ -48,8 +51,10 @@ class Row:
         number: of the exhibit in the report, and of the anchor `#exhibit-N`.
         reference: what the case calls it; its number where the case has no name for it.
         verdict_rank: most conspicuous first, for sorting.
+        bar: the pooled LLR, drawn from the middle of its cell; None where none is given.
         llr_value: natural-log LR as it is sorted by; None where none is given.
         flagged: stretches flagged together, and the seconds that they cover.
+        strip: the timeline in one line.
         source: index into `Overview.sources`.
         channel_failed: whether the similarity is no support, since the channel test failed.
         reasons: how many reasons and remarks the exhibit's section gives.
@@ -65,10 +70,11 @@ class Row:
     verdict_rank: int
     llr: str
     llr_value: float | None
-    bar: LlrBar | None
+    bar: Stroke | None
     flagged: int
     flagged_s: float
     flagged_time: str
+    strip: tuple[Stroke, ...]
     source: int
     channel_failed: bool
     reasons: int
@@ -154,6 +160,7 @@ def _row(number: int, finding: Finding, name: str, source: int, reach: float, do
         flagged=len(finding.spans),
         flagged_s=flagged_s,
         flagged_time=format_time(flagged_s) if finding.spans else MISSING,
+        strip=_strip(finding, document),
         source=source,
         channel_failed=follows_channel(finding),
         reasons=len(finding.reasons),
@@ -165,7 +172,7 @@ def _channel(finding: Finding) -> str:
     return channel_label(finding.channel, finding.media.channels if finding.media else None).removeprefix("channel ")
 
 
-def _bar(llr: float, reach: float, document: ScanDocument) -> LlrBar:
+def _bar(llr: float, reach: float, document: ScanDocument) -> Stroke:
     start, end = sorted((_at(0.0, reach), _at(llr, reach)))
     options = document.options
     if llr >= options.spoof_threshold_llr:
@@ -173,7 +180,18 @@ def _bar(llr: float, reach: float, document: ScanDocument) -> LlrBar:
     else:
         kind = Level.HUMAN if llr <= options.bonafide_threshold_llr else Level.UNDECIDED
     # An LLR right at zero still leaves a mark: it was given.
-    return LlrBar(_percent(start), _percent(max(0.01, end - start)), kind)
+    return Stroke(_percent(start), _percent(max(0.01, end - start)), kind)
+
+
+def _strip(finding: Finding, document: ScanDocument) -> tuple[Stroke, ...]:
+    """Neighbouring cells of the same level are one stroke."""
+    levels = strip(finding, document.options, _STRIP_CELLS)
+    strokes, start = [], 0
+    for kind, same in groupby(levels):
+        cells = len(list(same))
+        strokes.append(Stroke(_percent(start / len(levels)), _percent(cells / len(levels)), kind))
+        start += cells
+    return tuple(strokes)
 
 
 def _at(llr: float, reach: float) -> float:

@@ -120,3 +120,13 @@ def test_hostile_names_stay_text_in_cells_and_choices() -> None:
     assert "\x1b" not in table
     assert "{{ 7 * 7 }}" in table
     assert table.count("<tr ") == len(HOSTILE_NAMES)
+
+
+def test_a_strip_is_the_whole_timeline() -> None:
+    llrs = [3.0, 3.0, -3.0, None]
+    (row,) = overview(document([finding("a.wav", Verdict.SPOOF, 3.0, llrs)])).rows
+    assert [(cell.x, cell.width, cell.kind) for cell in row.strip] == [
+        ("0%", "50%", Level.SYNTHETIC),
+        ("50%", "25%", Level.HUMAN),
+        ("75%", "25%", Level.NOT_SCORED),
+    ]
