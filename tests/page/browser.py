@@ -89,14 +89,20 @@ class Page:
         while not any(event["method"] == "Page.loadEventFired" for event in self.events[before:]):
             self._receive()
 
-    def evaluate(self, expression: str) -> Any:
+    def evaluate(self, expression: str, *, gesture: bool = False) -> Any:
         """The value of a JavaScript expression, of a promise what it comes to.
 
         The protocol runs it; the page's own policy still holds.
+
+        Args:
+            gesture: as if the reader had pressed something, which a page needs for sound.
         """
-        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        answer = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=gesture
+        )
         if "exceptionDetails" in answer:
-            raise RuntimeError(answer["exceptionDetails"]["text"])
+            details = answer["exceptionDetails"]
+            raise RuntimeError(f"{details['text']}: {details.get('exception', {}).get('description', '')}")
         return answer["result"].get("value")
 
     def requests(self) -> list[str]:

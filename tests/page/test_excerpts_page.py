@@ -29,7 +29,8 @@ def test_every_excerpt_plays(page: Page, save: Save) -> None:
         "audio.pause();"
         "const type = (audio.currentSrc.match(/^data:([^;,]+)/) || [])[1];"
         "return {type, can: audio.canPlayType(type), state: audio.readyState, duration_s: audio.duration,"
-        " named: Boolean(audio.getAttribute('aria-label') || audio.getAttribute('aria-labelledby'))}; }))"
+        " named: Boolean(audio.getAttribute('aria-label') || audio.getAttribute('aria-labelledby'))}; }))",
+        gesture=True,
     )
     assert len(answers) == len(wanted) > 0
     assert sorted(answer["type"] for answer in answers) == sorted(excerpt.media_type for excerpt in wanted)
