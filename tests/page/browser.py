@@ -29,6 +29,7 @@ _FLAGS = (
 )
 _START_TIMEOUT_S = 60
 _ANSWER_TIMEOUT_S = 60
+_MARGIN_PX = 16
 
 
 def find_chromium() -> str | None:
@@ -131,7 +132,7 @@ class Page:
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=code, **more)
 
     def screenshot(self, target: Path, selector: str | None = None, height: float | None = None) -> None:
-        """Save the whole page, or the first element that a CSS selector finds, as a PNG.
+        """Save the whole page, or the first element that a CSS selector finds with a margin around it, as a PNG.
 
         Args:
             selector: None for the page from top to bottom.
@@ -143,7 +144,9 @@ class Page:
                 f"(() => {{ const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
                 "return [box.x + scrollX, box.y + scrollY, box.width, box.height] })()"
             )
-            clip["clip"] = {"x": x, "y": y, "width": width, "height": min(full, height or full), "scale": 1}
+            m = min(_MARGIN_PX, x, y)
+            shown = min(full, height or full)
+            clip["clip"] = {"x": x - m, "y": y - m, "width": width + 2 * m, "height": shown + 2 * m, "scale": 1}
         data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, **clip)["data"]
         target.write_bytes(base64.b64decode(data))
 
