@@ -34,7 +34,7 @@ from spoofcheck.render.text import (
     format_span,
     format_time,
 )
-from spoofcheck.render.timeline import Bar, Level, bars, strip
+from spoofcheck.render.timeline import Bar, bars
 from spoofcheck.render.traceview import TraceView, trace_view
 from spoofcheck.render.verbal import SCALE
 from spoofcheck.schema import Excerpt, Finding, ScanDocument, Span, Verdict, WindowResult
@@ -49,7 +49,6 @@ _CHART_HEIGHT = 140.0
 _HEADROOM = 1.14
 _SEPARATE_BARS = 120
 _CHART_BARS = 600
-_STRIP_CELLS = 120
 _STRONGEST = 3
 
 
@@ -111,7 +110,6 @@ class Exhibit:
     ratios: tuple[str, str] | None
     opinion: str
     spoofed: str
-    strip: tuple[Rect, ...]
     chart: Chart
     rows: tuple[WindowRow, ...]
     supporting: tuple[WindowRow, ...]
@@ -220,7 +218,6 @@ def _exhibit(number: int, finding: Finding, name: str, document: ScanDocument) -
         ratios=_ratios(finding, bound),
         opinion=wording.opinion(finding, bound),
         spoofed=format_time(measures.spoofed_s(finding) if finding.spans else None),
-        strip=tuple(_strip(finding, document)),
         chart=_chart(finding, document),
         rows=rows,
         supporting=tuple(rows[i] for i in reversed(scored[-_STRONGEST:]) if (llrs[i] or 0.0) > 0),
@@ -299,21 +296,6 @@ def _note(window: WindowResult, document: ScanDocument) -> str:
     if validity is not None and distance is not None and distance > validity.window.shrink_from:
         notes.append(f"LLR shrunk: distance {distance:.2f}")
     return "; ".join(notes)
-
-
-def _strip(finding: Finding, document: ScanDocument) -> list[Rect]:
-    """The timeline in one line: neighbouring stretches of the same level are one rectangle."""
-    levels = strip(finding, document.options, _STRIP_CELLS)
-    runs: list[tuple[Level, int, int]] = []
-    for index, level in enumerate(levels):
-        if runs and runs[-1][0] is level:
-            runs[-1] = (level, runs[-1][1], index + 1)
-        else:
-            runs.append((level, index, index + 1))
-    return [
-        Rect(percent(first, len(levels)), percent(last - first, len(levels)), "0", "100%", level)
-        for level, first, last in runs
-    ]
 
 
 def _chart(finding: Finding, document: ScanDocument) -> Chart:
