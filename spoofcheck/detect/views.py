@@ -4,9 +4,10 @@ However long the recording, a picture has a bounded number of columns; nothing t
 for every 32 ms (where speech is).
 
 The spectrogram is a grey PNG made with Pillow: of the libraries that write PNG it is the lightest to install (one
-wheel, no dependencies; matplotlib needs it and eight more, and is no dependency of a scan). With 480 columns, 96 rows
-and levels in steps of 3.5 dB a file has 13 to 19 kB on the example recordings, whatever their length; 800 by 128 in
-steps of 2.5 dB look the same beside the text of a page and take 33 to 51 kB, too much for a case of 500 exhibits.
+wheel, no dependencies; matplotlib needs it and eight more, and is no dependency of a scan). With 360 columns, 72 rows
+and 16 levels, packed in four bits each, a file has 5 to 7 kB on the example recordings, whatever their length. A report
+holds it twice, as a picture and in its document: 480 by 96 with 21 levels in a byte each take 13 to 19 kB, too much for
+a case of 500 exhibits, and look the same beside the text of a page.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from spoofcheck.detect.again import ReadAgain, heard_again, new_samples
 from spoofcheck.schema import Pictures, SpeechStretch
 from spoofcheck.types import SAMPLE_RATE_HZ, RecordingSummary, Window, samples_to_seconds, seconds_to_samples
 
-PEAKS = 800
+PEAKS = 400
 """At most this many columns of the waveform."""
 
-COLUMNS = 480
+COLUMNS = 360
 """At most this many columns of the spectrogram, and `ROWS` rows."""
 
-ROWS = 96
+ROWS = 72
 
 RANGE_DB = 70.0
 """From the strongest point of the spectrogram (black) down to white."""
@@ -42,7 +43,7 @@ _FRAME_SAMPLES = 400
 _FFT_SAMPLES = 512
 _HOP_SAMPLES = 160
 _BIN_HZ = SAMPLE_RATE_HZ / _FFT_SAMPLES
-_LEVEL_STEP_DB = 3.5
+_LEVELS = 16
 _FRAMES_AT_ONCE = 1024
 _LEAST_PAUSE_S = 0.1
 """Shorter pauses are not drawn, nor those narrower than a column of the waveform."""
@@ -233,8 +234,10 @@ def _png(power: NDArray[np.float64]) -> bytes:
             below_db = np.minimum(-10 * np.log10(power / strongest), RANGE_DB)
     else:
         below_db = np.full(power.shape, RANGE_DB)
-    stepped = np.rint(below_db / _LEVEL_STEP_DB) * _LEVEL_STEP_DB
-    grey = np.rint(stepped / RANGE_DB * 255).astype(np.uint8)
+    levels = np.rint(below_db / RANGE_DB * (_LEVELS - 1)).astype(np.uint8)
+    # Pillow packs levels of a palette in four bits, those of a grey picture never.
+    picture = Image.fromarray(levels, mode="P")
+    picture.putpalette([255 * level // (_LEVELS - 1) for level in range(_LEVELS) for _ in "rgb"])
     buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, format="PNG", optimize=True)
+    picture.save(buffer, format="PNG", bits=4, optimize=True)
     return buffer.getvalue()

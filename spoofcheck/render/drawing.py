@@ -46,8 +46,8 @@ class Scale:
 
 
 def percent(part: float, whole: float) -> str:
-    """A share as an SVG length."""
-    return f"{100 * part / whole:.7g}%"
+    """A share as an SVG length, to a tenth of a pixel on any screen."""
+    return f"{100 * part / whole:.5g}%"
 
 
 def time_ticks(length_s: float) -> list[Tick]:

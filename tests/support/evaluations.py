@@ -30,6 +30,7 @@ from spoofcheck.evalschema import (
 from spoofcheck.evaluation import metrics
 from spoofcheck.schema import ToolInfo
 from tests.support.documents import HOSTILE_NAMES, document, sha256
+from tests.support.evidence import with_figures
 
 Floats = NDArray[np.float64]
 
@@ -183,7 +184,7 @@ def evaluation(
 ) -> EvaluationDocument:
     """A whole document around figures."""
     overall = detector.overall if detector else None
-    model = document([]).model
+    model = with_figures(document([]).model)
     made = EvaluationDocument(
         tool=tool(),
         made_at="2026-11-21T09:14:03+00:00",

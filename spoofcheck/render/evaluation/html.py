@@ -39,6 +39,8 @@ NOT_SHOWN: Mapping[str, str] = MappingProxyType(
         "act_dcf": "the same figure as detection.overall.act_dcf",
         "cllr": "the same figure as detection.overall.cllr",
         "model.validation": "measured on other data; belongs to the model's card",
+        "model.conditions": "measured on other data; belongs to the model's card",
+        "model.percentiles": "of the calibration data; belongs to the report of a scan",
         "model.validity": "limits of the gate that the LLRs went through; belongs to the model's card",
     }
 )
