@@ -27,8 +27,8 @@ app = typer.Typer(
     name="spoofcheck",
     help="Is this recording synthetic speech, where in it, and how far can that be trusted?",
     epilog=(
-        "Exit codes of scan: 0 nothing flagged, 1 something flagged, 2 could not do the job, 3 nothing flagged but "
-        "some input was not scored, 130 interrupted."
+        "Exit codes of scan: 0 nothing flagged, 1 something flagged, 2 could not do the job or a control misbehaved, "
+        "3 nothing flagged but some input was not scored, 130 interrupted."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,

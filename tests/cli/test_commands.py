@@ -144,6 +144,24 @@ def test_the_bar_advances_by_bytes_and_shows_the_rate(tmp_path: Path) -> None:
         assert task.fields["files"] == "2/3 files"
 
 
+def test_the_bar_leaves_room_for_a_second_reading(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 100)
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with RichProgress(console, evidence_cost=4.0) as progress:
+        task = progress._bar.tasks[0]
+        progress.started([file])
+        progress.opened(file, 10.0)
+        progress.heard(file, 10.0)
+        assert task.completed == pytest.approx(20)
+        progress.heard_again(file, 5.0)
+        assert task.completed == pytest.approx(60)
+        progress.heard_again(file, 4.0)  # nothing is taken back
+        assert task.completed == pytest.approx(60)
+        progress.finished(file, CLEAR)
+        assert task.completed == pytest.approx(100)
+
+
 def test_no_bar_outside_a_terminal(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=False)
     with RichProgress(console) as progress:

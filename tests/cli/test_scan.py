@@ -97,7 +97,7 @@ def test_an_exhibit_outside_validated_conditions_says_so_in_every_output(
     html = page.read_text()
     assert "from the calibration data" in finding.reasons[0].message
     assert finding.reasons[0].message in html
-    assert f"<dt>Distance to the calibration data</dt><dd>{finding.validity_distance:.2f} " in html
+    assert f'<td class="num">{finding.validity_distance:.2f}</td>' in html
     assert "A small distance does not show that the model is right" in html
 
 
