@@ -11,7 +11,7 @@ from spoofcheck.render.overview import report_script
 from tests.page.browser import Page
 from tests.page.conftest import Save
 from tests.page.marks import PAGE
-from tests.support.casework import filled
+from tests.support.casework import filled, with_long_references
 from tests.support.documents import document, hostile_document, sample_document, traced_document
 
 pytestmark = PAGE
@@ -22,8 +22,9 @@ DOCUMENTS = {
     "hostile": hostile_document(),
     "empty": document([]),
     "filled": filled(sample_document(), excerpts=True),
+    "long": with_long_references(filled(sample_document())),
 }
-WIDTHS = (400, 1280)
+WIDTHS = (400, 800, 1280)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

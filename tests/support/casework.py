@@ -80,6 +80,15 @@ def filled(document: ScanDocument, pictures: Sequence[Pictures] = (), excerpts: 
     )
 
 
+def with_long_references(document: ScanDocument) -> ScanDocument:
+    """The document with references as long as a case file may have them, without a place to break them."""
+    findings = tuple(
+        finding if finding.exhibit is None else finding.model_copy(update={"exhibit": finding.exhibit + "X" * 190})
+        for finding in document.findings
+    )
+    return document.model_copy(update={"findings": findings})
+
+
 def case(exhibits: Sequence[CaseExhibit]) -> CaseInfo:
     return CaseInfo(
         number="2026-114",
