@@ -7,15 +7,20 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
 import spoofcheck
+from spoofcheck.detect.views import Painter
 from spoofcheck.render import canonical, html, measures, templating
 from spoofcheck.render.overview import INTERACTIVE_FROM
 from spoofcheck.render.sections import sections
 from spoofcheck.resources import templates_dir
 from spoofcheck.schema import ScanDocument, Verdict
+from spoofcheck.types import SAMPLE_RATE_HZ
+from tests.support.audio import human_speech
+from tests.support.casework import filled
 from tests.support.documents import (
     HOSTILE_NAMES,
     document,
@@ -30,7 +35,7 @@ from tests.support.documents import (
     tracer,
     wavering,
 )
-from tests.support.evidence import evidence_document, hostile_evidence
+from tests.support.evidence import evidence_document, hostile_evidence, with_figures
 
 ACTIVE = {"img", "iframe", "object", "embed", "form", "base", "video", "foreignObject"}
 CELLS = {"td", "th", "dt", "dd", "tr"}
@@ -507,6 +512,18 @@ def test_five_hundred_exhibits_are_quick_and_light() -> None:
     assert text.count("<tr") > 30_000
 
 
+def test_a_full_exhibit_takes_no_more_than_its_share_of_forty_megabytes() -> None:
+    speech = np.resize(human_speech(), 240 * SAMPLE_RATE_HZ)
+    painter = Painter(240.0)
+    painter.push(speech)
+    made = filled(large_document(exhibits=20, windows_each=60), [painter.finish()])
+    figured = made.model_copy(update={"model": with_figures(made.model)})
+    text = html.render(figured)
+    fixed = len(html.render(figured.model_copy(update={"findings": ()})))
+    assert (len(text.encode()) - fixed) / 20 < 80_000
+    assert text.count('class="stability"') == text.count('class="acoustics"') == text.count("<image") == 20
+
+
 def _palette(scheme: str) -> dict[str, str]:
     """The custom properties of the light or the dark colour scheme."""
     style = (templates_dir() / "_style.css.j2").read_text()
@@ -538,9 +555,10 @@ def test_text_and_graphics_have_the_contrast_of_wcag_aa(scheme: str) -> None:
     text = [(ink, ground) for ink in ("--ink", "--soft", "--title", "--link") for ground in ("--paper", "--tint")]
     text += [(f"--{name}-ink", f"--{name}-ground") for name in ("spoof", "partial", "bonafide", "inconclusive")]
     text += [("--spoof-ink", "--paper"), ("--soft", "--page")]
+    text += [("--alarm-ink", ground) for ground in ("--alarm-ground", "--paper", "--tint")]
     for ink, ground in text:
         assert _contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
-    for mark in ("--h1", "--h2", "--middle", "--title"):
+    for mark in ("--h1", "--h2", "--middle", "--title", "--wave"):
         for ground in ("--tint", "--paper"):
             assert _contrast(colours[mark], colours[ground]) >= 3, (mark, ground)
     assert _contrast(colours["--h1"], colours["--span"]) >= 3
