@@ -164,7 +164,7 @@ def _recomputed(
             trace=False,
         ),
     )
-    with RichProgress(Console(stderr=True), enabled=not quiet) as progress:
+    with RichProgress(Console(stderr=True), not quiet, scanner.options.evidence.cost) as progress:
         again = list(scanner.findings(found.values(), progress))
     labels = exhibit_labels(document)
     rule = {name: value for name, value in scanner.rule.model_dump().items() if name in OptionsInfo.model_fields}
