@@ -86,7 +86,8 @@ def main() -> None:
         model = (chosen.model or "compact-detector") if benchmark.uses_model else None
         sessions[name] = Session(at, model, machine, rows, " ".join(["python -m bench.all", *sys.argv[1:]]))
         # After each: the next one may take long, or fail.
-        stored = {name: asdict(sessions[name]) for name in BENCHMARKS if name in sessions}
+        sessions = {name: sessions[name] for name in BENCHMARKS if name in sessions}
+        stored = {name: asdict(session) for name, session in sessions.items()}
         STORE.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
         RESULTS.write_text(page(sessions), encoding="utf-8")
     missed = [row.name for session in sessions.values() for row in session.rows if (row.ratio() or 1) < 1]
