@@ -251,6 +251,30 @@ EXAMPLES = (
             Step("spoofcheck models show | head -3"),
         ),
     ),
+    Example(
+        "sources",
+        "enroll",
+        (
+            Step("spoofcheck scan engines/gnuspeech-[47].flac engines/piper-2.flac --trace-all"),
+            Step(
+                "spoofcheck sources enroll 'Tube model' engines/gnuspeech-[12356].flac --store case-17.json \\\n"
+                "    --note 'gnuspeech 0.3.0, two voices, made by us'"
+            ),
+            Step("spoofcheck scan engines/gnuspeech-[47].flac engines/piper-2.flac --trace-all --sources case-17.json"),
+        ),
+    ),
+    Example("sources", "list", (Step("spoofcheck sources list --store case-17.json"),)),
+    Example("sources", "evaluate", (Step("spoofcheck sources evaluate --store case-17.json"),)),
+    Example("sources", "remove", (Step("spoofcheck sources remove 'Tube model' --store case-17.json"),)),
+    Example(
+        "link",
+        "link",
+        (
+            Step("spoofcheck link engines/gnuspeech-1.flac engines/gnuspeech-7.flac"),
+            Step("spoofcheck link engines/gnuspeech-1.flac engines/piper-2.flac --json | jq -c '{cosine, llr}'"),
+        ),
+        ("jq",),
+    ),
     Example("scan", "doctor", (Step("spoofcheck doctor"),)),
     Example("scan", "schema", (Step("spoofcheck schema | jq -c '.title, .required'"),), ("jq",)),
     Example(
@@ -391,6 +415,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "NO_COLOR": "1",
         "CUDA_VISIBLE_DEVICES": "",
+        "XDG_DATA_HOME": str(folder / ".data"),
     }
 
 
@@ -412,6 +437,7 @@ def main() -> None:
                 shutil.copy(file, folder)
         else:
             make_recordings(folder)
+            shutil.copytree(ROOT / "tests" / "assets" / "engines", folder / "engines")
             if shutil.which("git"):
                 make_repository(folder)
             for recipe in (DOCS / "recipes").glob("*.yaml"):

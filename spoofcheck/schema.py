@@ -192,7 +192,7 @@ class Finding(_Model):
     reasons: tuple[Reason, ...] = Field(description="the first one decided the verdict")
     spans: tuple[Span, ...] = Field(default=(), description="stretches flagged together")
     windows: tuple[WindowResult, ...] = Field(default=(), description="every window, scored or not")
-    sources: tuple[SourceMatch, ...] = Field(default=(), description="most similar enrolled sources, closest first")
+    sources: tuple[SourceMatch, ...] = Field(default=(), description="most similar known sources, closest first")
     trace: TraceInfo | None = Field(default=None, description="the open-set decision; null when not traced")
     media: MediaInfo | None = Field(default=None, description="identity of the file; null for skipped inputs")
     quality: QualityInfo | None = Field(default=None, description="condition of the channel; null for skipped inputs")

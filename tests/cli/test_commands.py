@@ -88,7 +88,7 @@ def test_the_shipped_models_are_listed_shown_and_intact(capsys: pytest.CaptureFi
     for word in ("EER", "minDCF", "actDCF", "Cllr", "must not"):
         assert word in card
     assert run(["models", "verify"]) == 0
-    assert capsys.readouterr().out == "compact-detector: intact\n"
+    assert capsys.readouterr().out == "compact-detector: intact\ncompact-tracer: intact\n"
     assert run(["models", "verify", "no-such-model"]) == 2
     assert "no-such-model" in capsys.readouterr().err
 
