@@ -150,7 +150,7 @@ class ChannelTest(_Model):
     codec_similarity: float = Field(ge=-1, le=1, description="its similarity to the source of the trace's decision")
     failed: tuple[ChannelTestPart, ...] = Field(
         default=(),
-        description="'residue': the same decision without speech; 'codec': the copy is closest to another source",
+        description="'residue': the same decision without speech; 'codec': the copy is far less close to it",
     )
 
 
