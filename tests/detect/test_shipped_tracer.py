@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from spoofcheck.cli import run
+from spoofcheck.detect.channeltest import LEAST_KEPT
 from spoofcheck.nets.config import UNKNOWN_SOURCE, TracerConfig, read_tracer_config
 from spoofcheck.nets.index import find_model
 from tests.support.engineclips import COPIES, FAMILIES, NEVER_TRAINED, engine_clips, vocoder_copies
@@ -141,9 +142,19 @@ def test_a_named_source_is_tested_for_its_channel_and_an_unknown_one_is_not(firs
         if trace["decision"] == UNKNOWN_SOURCE:
             assert trace["channel_test"] is None, name
             continue
-        test = trace["channel_test"]
-        assert ("codec" in test["failed"]) == (test["codec_closest"] not in alike(trace)), name
+        test, source = trace["channel_test"], trace["sources"][0]
+        is_lost = test["codec_closest"] not in alike(trace)
+        is_weaker = test["codec_similarity"] < LEAST_KEPT * source["similarity"]
+        assert ("codec" in test["failed"]) == (is_lost or is_weaker), name
         assert ("residue" in test["failed"]) == (test["residue_decision"] in alike(trace)), name
+        assert (source["llr"] is None) == bool(test["failed"]), name
+
+
+@pytest.mark.parametrize("family", FAMILIES.values())
+def test_what_is_known_of_an_engine_rests_on_its_speech(
+    family: str, known: dict[str, list[Path]], first: dict[str, Trace]
+) -> None:
+    assert [first[clip.name]["channel_test"]["failed"] for clip in known[family]] == [[], []]
 
 
 def test_order_batches_and_workers_change_nothing(clips: list[Path], first: dict[str, Trace], tmp_path: Path) -> None:
