@@ -40,7 +40,7 @@ LEAST_RESIDUE_S = 1.0
 """Less is too little to be judged."""
 
 LEAST_KEPT = 0.75
-"""Share of the similarity that a copy must keep: the tests' clips of engines kept 81 % at least, a human reading 57 %."""
+"""Share of the similarity that a copy must keep: the clips of the tests kept 81 % at least, a human reading 57 %."""
 
 CODEC = "Opus at 16 kHz, 24 kbit/s"
 _OPUS_BITS_PER_S = 24_000
