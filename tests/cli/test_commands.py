@@ -74,7 +74,8 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_shell_completion_is_offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHELL", "/bin/bash")
+    # The shell is looked for among the processes above this one, where a detached run has none.
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
     assert run(["--show-completion", "bash"]) == 0
     assert "_SPOOFCHECK_COMPLETE" in capsys.readouterr().out
 
