@@ -251,6 +251,33 @@ EXAMPLES = (
             Step("spoofcheck models show | head -3"),
         ),
     ),
+    Example(
+        "sources",
+        "enroll",
+        (
+            Step("spoofcheck scan engines/gnuspeech-[47].flac engines/piper-2.flac --trace-all", status=1),
+            Step(
+                "spoofcheck sources enroll 'Tube model' engines/gnuspeech-[12356].flac --store case-17.json \\\n"
+                "    --note 'gnuspeech 0.3.0, two voices, made by us'"
+            ),
+            Step(
+                "spoofcheck scan engines/gnuspeech-[47].flac engines/piper-2.flac --trace-all --sources case-17.json",
+                status=1,
+            ),
+        ),
+    ),
+    Example("sources", "list", (Step("spoofcheck sources list --store case-17.json"),)),
+    Example("sources", "evaluate", (Step("spoofcheck sources evaluate --store case-17.json"),)),
+    Example("sources", "remove", (Step("spoofcheck sources remove 'Tube model' --store case-17.json"),)),
+    Example(
+        "link",
+        "link",
+        (
+            Step("spoofcheck link engines/gnuspeech-1.flac engines/gnuspeech-7.flac"),
+            Step("spoofcheck link engines/gnuspeech-1.flac engines/piper-2.flac --json | jq -c '{cosine, llr}'"),
+        ),
+        ("jq",),
+    ),
     Example("scan", "doctor", (Step("spoofcheck doctor"),)),
     Example("scan", "schema", (Step("spoofcheck schema | jq -c '.title, .required'"),), ("jq",)),
     Example(
@@ -320,6 +347,7 @@ def _lasting(output: str) -> list[str]:
     """Lines of an output without what differs from run to run or from machine to machine."""
     text = re.sub(r"\d+:\d\d\.\d \(\d+(\.\d+)? x real time\)", "… (… x real time)", output)
     text = re.sub(r"/\S*/site-packages/", "…/site-packages/", text)
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:]+(Z|[+]00:00)?", lambda time: "…".ljust(len(time[0])), text)
     return [line.rstrip() for line in text.strip("\n").splitlines()]
 
 
@@ -391,6 +419,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "NO_COLOR": "1",
         "CUDA_VISIBLE_DEVICES": "",
+        "XDG_DATA_HOME": str(folder / ".data"),
     }
 
 
@@ -403,7 +432,9 @@ def main() -> None:
     """Run the examples and rewrite the pages."""
     options = argparse.ArgumentParser(prog="python -m docs.examples", description=(__doc__ or "").splitlines()[0])
     options.add_argument("--asvspoof5", metavar="FOLDER", type=Path, help="rewrite the ASVspoof 5 check alone")
-    official: Path | None = options.parse_args().asvspoof5
+    options.add_argument("--page", metavar="NAME", help="one page alone; for those whose examples need no other's")
+    chosen = options.parse_args()
+    official: Path | None = chosen.asvspoof5
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = _environment(folder)
@@ -412,12 +443,13 @@ def main() -> None:
                 shutil.copy(file, folder)
         else:
             make_recordings(folder)
+            shutil.copytree(ROOT / "tests" / "assets" / "engines", folder / "engines")
             if shutil.which("git"):
                 make_repository(folder)
             for recipe in (DOCS / "recipes").glob("*.yaml"):
                 shutil.copy(recipe, folder)
         for example in EXAMPLES:
-            if (example.name == ASVSPOOF5) != (official is not None):
+            if (example.name == ASVSPOOF5) != (official is not None) or chosen.page not in (None, example.page):
                 continue
             missing = [program for program in example.needs if shutil.which(program) is None]
             if missing:

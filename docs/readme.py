@@ -1,7 +1,7 @@
 """Rewrite the README's measured parts: `python -m docs.readme`.
 
 Runs `spoofcheck scan examples/recordings` in a terminal of 100 columns and puts what it prints between two marks, takes
-the error figures from the shipped model's config.json, and photographs the report in headless Chromium
+the figures from the records of the shipped models, and photographs the report in headless Chromium
 (`docs/images/report.png`).
 """
 
@@ -14,9 +14,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from spoofcheck.nets.config import read_config
-from spoofcheck.nets.index import find_model
+from spoofcheck.nets.index import find_model, shipped_tracer
+from spoofcheck.training.record import read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -37,6 +39,35 @@ def figures() -> str:
             f"| {f.cllr:.3f} | {f.cllr_min:.3f} |".replace("%", "")
         )
     return "\n".join(rows)
+
+
+def tracing() -> str:
+    """The shipped tracer's figures as a table: its rule on families that were left out, and on the test split."""
+    record = read_record(find_model(shipped_tracer()))
+    assert record is not None
+    open_set = record.figures["open_set"]
+    rows = [
+        "| trials | seen / unseen | macro F1 of seen sources % | unseen told as unknown % | AUROC % | FPR95 % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for scheme in open_set["schemes"]:
+        applied = next(row for row in scheme["rules"] if row["rule"] == open_set["method"])
+        title = {"clips": "families left out; seen clips from the same repositories",
+                 "repositories": "families left out; seen clips from other repositories"}[scheme["scheme"]]  # fmt: skip
+        rows.append(_tracing_row(title, applied, applied["intervals"]))
+    rows.append(_tracing_row("test split: other implementations of the same families", record.figures["test"], {}))
+    return "\n".join(rows)
+
+
+def _tracing_row(title: str, row: dict[str, Any], intervals: dict[str, list[float]]) -> str:
+    def cell(name: str, value: float) -> str:
+        low_high = "-".join(f"{100 * edge:.1f}" for edge in intervals.get(name, ()))
+        return f"{100 * value:.1f}" + (f" ({low_high})" if low_high else "")
+
+    seen, unseen, found = row["seen"], row["unseen"], row["open_set"]
+    cells = [cell("seen_f1", seen["f1"]), cell("unseen_recall", unseen["recall"])]
+    cells += [cell(name, found[name]) for name in ("auroc", "fpr95")]
+    return f"| {title} | {seen['trials']:,} / {unseen['trials']:,} | {' | '.join(cells)} |"
 
 
 def with_part(page: str, name: str, text: str) -> str:
@@ -86,7 +117,8 @@ def main() -> None:
         photograph(report)
     page = README.read_text(encoding="utf-8")
     page = with_part(page, "capture", f"```console\n$ spoofcheck scan examples/recordings\n{capture}\n```")
-    README.write_text(with_part(page, "figures", figures()), encoding="utf-8")
+    page = with_part(page, "figures", figures())
+    README.write_text(with_part(page, "tracing", tracing()), encoding="utf-8")
 
 
 if __name__ == "__main__":

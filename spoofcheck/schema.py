@@ -150,7 +150,7 @@ class ChannelTest(_Model):
     codec_similarity: float = Field(ge=-1, le=1, description="its similarity to the source of the trace's decision")
     failed: tuple[ChannelTestPart, ...] = Field(
         default=(),
-        description="'residue': the same decision without speech; 'codec': the copy is closest to another source",
+        description="'residue': the same decision without speech; 'codec': the copy is far less close to it",
     )
 
 
@@ -322,7 +322,7 @@ class Finding(_Model):
     reasons: tuple[Reason, ...] = Field(description="the first one decided the verdict")
     spans: tuple[Span, ...] = Field(default=(), description="stretches flagged together")
     windows: tuple[WindowResult, ...] = Field(default=(), description="every window, scored or not")
-    sources: tuple[SourceMatch, ...] = Field(default=(), description="most similar enrolled sources, closest first")
+    sources: tuple[SourceMatch, ...] = Field(default=(), description="most similar known sources, closest first")
     trace: TraceInfo | None = Field(default=None, description="the open-set decision; null when not traced")
     media: MediaInfo | None = Field(default=None, description="identity of the file; null for skipped inputs")
     quality: QualityInfo | None = Field(default=None, description="condition of the channel; null for skipped inputs")

@@ -17,7 +17,9 @@ CORE = frozenset({"types", "schema", "evalschema", "linkschema", "errors", "reso
 """What every part may import; `__init__` holds the version and the lazy `scan`."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
-    "cli": frozenset({"training", "evaluation", "detect", "render", "document", "nets", "audio", "casefile", "ledger", "pdf"}),
+    "cli": frozenset(
+        {"training", "evaluation", "detect", "render", "document", "nets", "audio", "casefile", "ledger", "pdf"}
+    ),
     "training": frozenset({"nets", "audio", "evaluation", "detect"}),
     "detect": frozenset({"nets", "audio"}),
     "evaluation": frozenset({"nets", "audio", "detect"}),

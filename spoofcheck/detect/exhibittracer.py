@@ -165,6 +165,7 @@ class ExhibitTracer:
                     (window for window in _windows(items, summary) if window.channel == channel),
                     traced,
                     trace.info.decision,
+                    trace.sources[0].similarity,
                     self._known.gallery,
                     self._known.accepts,
                     trace.info.group,

@@ -174,7 +174,7 @@ def with_channel_test(trace: Trace, test: ChannelTest) -> Trace:
 
 _FOLLOWS_CHANNEL: dict[ChannelTestPart, str] = {
     "residue": "what is not speech is traced to it too",
-    "codec": "a copy of the same speech through a codec is closest to another source",
+    "codec": "a copy of the same speech through a codec is far less close to it, or closest to another source",
 }
 
 

@@ -247,12 +247,7 @@ def _excerpts(finding: Finding, bound: float) -> Iterator[ExcerptGroup]:
     """The excerpts for the pooled direction, then those against it; nothing without any."""
     if not finding.excerpts:
         return
-    towards = ("H1 (synthetic)", "H2 (human)")
-    first, second = towards if (finding.spoof_llr or 0.0) >= 0 else towards[::-1]
-    for direction, title in (
-        ("for", f"Strongest for the pooled direction, {first}"),
-        ("against", f"Strongest against it, for {second}"),
-    ):
+    for direction, title in zip(("for", "against"), wording.excerpt_titles(finding.spoof_llr or 0.0), strict=True):
         chosen = [excerpt for excerpt in finding.excerpts if excerpt.direction == direction]
         yield ExcerptGroup(title, tuple(_playable(excerpt, bound) for excerpt in chosen))
 

@@ -20,7 +20,7 @@ NO_SUPPORT = "follows the channel: no support"
 _NOT_TOLD_APART = "not told apart"
 _WHY_FAILED: dict[ChannelTestPart, str] = {
     "residue": "the same source is found where nobody speaks",
-    "codec": "a copy through a codec is closest to another source",
+    "codec": "a copy through a codec is not, or hardly, like it",
 }
 
 Outcome = Literal["passed", "failed", "not tested"]
@@ -206,7 +206,9 @@ def _codec(test: ChannelTest, finding: Finding) -> ChannelLine:
             "Through a codec",
             "failed",
             found,
-            f"It is closest to {test.codec_closest}: the decision rests on what a codec takes away or adds.",
+            f"It is closest to {test.codec_closest}, but far less close: the decision rests on what a codec takes away."
+            if finding.trace is not None and test.codec_closest in _alternatives(finding.trace)
+            else f"It is closest to {test.codec_closest}: the decision rests on what a codec takes away or adds.",
         )
     if test.codec_decision != test.codec_closest:
         meaning = f"It is still closest to {test.codec_closest}, though less close than the rule asks for."

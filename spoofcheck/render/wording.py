@@ -128,6 +128,13 @@ def _of_a_hundred(share: tuple[str, float]) -> str:
     return f"{about} {percent:.{digits}f} in 100 have"
 
 
+def excerpt_titles(llr: float) -> tuple[str, str]:
+    """What windows to listen to stand for: those for the direction of the pooled LLR, and those against it."""
+    towards = ("H1 (synthetic)", "H2 (human)")
+    first, second = towards if llr >= 0 else towards[::-1]
+    return f"Strongest for the pooled direction, {first}", f"Strongest against it, for {second}"
+
+
 def stability(runs: int, flips: int) -> str:
     """What the stability card says."""
     changes = f"{runs} changes that should not matter"

@@ -74,7 +74,8 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_shell_completion_is_offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHELL", "/bin/bash")
+    # The shell is looked for among the processes above this one, where a detached run has none.
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
     assert run(["--show-completion", "bash"]) == 0
     assert "_SPOOFCHECK_COMPLETE" in capsys.readouterr().out
 
@@ -88,7 +89,7 @@ def test_the_shipped_models_are_listed_shown_and_intact(capsys: pytest.CaptureFi
     for word in ("EER", "minDCF", "actDCF", "Cllr", "must not"):
         assert word in card
     assert run(["models", "verify"]) == 0
-    assert capsys.readouterr().out == "compact-detector: intact\n"
+    assert capsys.readouterr().out == "compact-detector: intact\ncompact-tracer: intact\n"
     assert run(["models", "verify", "no-such-model"]) == 2
     assert "no-such-model" in capsys.readouterr().err
 

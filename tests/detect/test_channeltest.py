@@ -11,6 +11,7 @@ import soundfile
 from spoofcheck.audio.windows import fill_window, plan_windows
 from spoofcheck.detect.channeltest import (
     CODEC,
+    LEAST_KEPT,
     MOST_WINDOWS,
     channel_test,
     coded,
@@ -170,11 +171,13 @@ GALLERY = Gallery(
 )
 
 
-def heard(samples: Wave, decision: str = "low", group: Sequence[str] = (), hop: int = RATE) -> ChannelTest:
+def heard(
+    samples: Wave, decision: str = "low", group: Sequence[str] = (), hop: int = RATE, similarity: float = 0.9
+) -> ChannelTest:
     windows = windows_of(samples, hop=hop)
     accepts = lambda similarities: bool(similarities.max() >= 0.9)  # noqa: E731
     spoken = [window.index for window in windows if 2 * RATE <= window.start_sample <= 5 * RATE]
-    return channel_test(iter(windows), spoken or [0], decision, GALLERY, accepts, group, bands, RATE)
+    return channel_test(iter(windows), spoken or [0], decision, similarity, GALLERY, accepts, group, bands, RATE)
 
 
 def in_noise(hiss: float, hum: float) -> Wave:
@@ -203,6 +206,14 @@ def test_a_source_without_speech_fails() -> None:
 def test_a_source_that_cannot_be_told_apart_counts_as_the_same() -> None:
     found = heard(in_noise(hiss=0.003, hum=0), group=("low", "high"))
     assert (found.failed, found.residue_decision) == (("residue",), "high")
+
+
+def test_a_source_that_is_far_less_close_after_a_codec_fails() -> None:
+    speech = in_noise(hiss=0.003, hum=0)
+    kept = heard(speech).codec_similarity
+    assert heard(speech, similarity=kept / (LEAST_KEPT - 0.01)).failed == ("codec",)
+    assert heard(speech, similarity=kept / (LEAST_KEPT + 0.01)).failed == ()
+    assert heard(speech, similarity=kept / (LEAST_KEPT - 0.01)).codec_closest == "low"
 
 
 def test_a_source_that_a_codec_takes_away_fails() -> None:
@@ -236,7 +247,7 @@ def test_few_windows_are_coded_and_the_rest_is_not_kept() -> None:
         return bands(windows)
 
     channel_test(
-        iter(windows_of(samples)), range(40), "low", GALLERY, lambda _: True, (), counting, window_samples=RATE
+        iter(windows_of(samples)), range(40), "low", 1.0, GALLERY, lambda _: True, (), counting, window_samples=RATE
     )
     assert sorted(asked) == [MOST_WINDOWS, max(asked)]
     assert max(asked) <= MOST_PIECES
@@ -245,8 +256,8 @@ def test_few_windows_are_coded_and_the_rest_is_not_kept() -> None:
 def test_a_second_reading_without_what_is_needed_is_refused() -> None:
     windows = windows_of(in_noise(0, 0))
     with pytest.raises(ValueError, match="none of the traced windows"):
-        channel_test(windows, [99], "low", GALLERY, lambda _: True, (), bands, RATE)
+        channel_test(windows, [99], "low", 1.0, GALLERY, lambda _: True, (), bands, RATE)
     with pytest.raises(ValueError, match="window 0 has no samples"):
-        channel_test([Window(None, 0, 0, RATE, None, None)], [0], "low", GALLERY, lambda _: True, (), bands, RATE)
+        channel_test([Window(None, 0, 0, RATE, None, None)], [0], "low", 1.0, GALLERY, lambda _: True, (), bands, RATE)
     with pytest.raises(ValueError, match="not in tuple"):
-        channel_test(windows, [0], "unknown", GALLERY, lambda _: True, (), bands, RATE)
+        channel_test(windows, [0], "unknown", 1.0, GALLERY, lambda _: True, (), bands, RATE)

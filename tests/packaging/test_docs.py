@@ -47,7 +47,7 @@ def test_every_verdict_is_documented() -> None:
 
 def test_every_code_is_documented() -> None:
     documented = set()
-    for name in ("json.md", "formats.md", "evaluation.md"):
+    for name in ("json.md", "formats.md", "evaluation.md", "link.md"):
         documented |= set(re.findall(r"^\| `([a-z0-9-]+)`", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE))
     codes = {code for path in sources() for code in _codes(path)}
     assert len(codes) > 10
@@ -106,10 +106,6 @@ BY_HAND = {
     "spoofcheck ledger show": "case",
     "spoofcheck ledger head": "case",
     "spoofcheck ledger note": "case",
-    "spoofcheck sources list": "sources",
-    "spoofcheck sources enroll": "sources",
-    "spoofcheck sources remove": "sources",
-    "spoofcheck sources evaluate": "sources",
 }
 """Commands whose page shows them without what `docs.examples` makes, and that page."""
 

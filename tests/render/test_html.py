@@ -304,7 +304,7 @@ def test_a_trace_is_told_in_full() -> None:
         "Acme Voices (trial account) enrolled from 5 clips, revision 2 0.77 +3.90 49",
         "Not told apart. The tracer cannot tell kokoro and kittentts apart.",
         "No support. The channel test failed: the same source is found where nobody speaks and a copy through a codec "
-        "is closest to another source.",
+        "is not, or hardly, like it.",
         "Without speech failed The 6.2 s without speech were traced alone; decision: matcha (similarity 0.72).",
         "Through a codec failed A copy of the traced windows went through Opus at 16 kbit/s; decision: vits "
         "(similarity to matcha 0.41).",
