@@ -25,19 +25,6 @@ from spoofcheck.schema import ScanDocument, Verdict, WindowResult
 from tests.support import documents
 
 Verify = Callable[..., tuple[int, dict[str, Any]]]
-PLAIN = html.render
-
-
-def composed(document: ScanDocument) -> str:
-    """A page with its document, as the report will carry it, and numbered by it."""
-    page = PLAIN(document)
-    if canonical.ELEMENT_ID in page:
-        return page
-    own = hashlib.sha256(json_text(document).encode()).hexdigest()
-    digest = canonical.document_sha256(document)
-    for form in (html.report_id, lambda text: "<wbr>".join(text[i : i + 8] for i in range(0, 64, 8))):
-        page = page.replace(form(own), form(digest))
-    return page.replace("</body>", f"{canonical.script_element(document)}\n</body>")
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +46,11 @@ def scanned(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def case(scanned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def case(scanned: Path, tmp_path: Path) -> Path:
     """A copy of it with a report, and a ledger that tells of both."""
-    monkeypatch.setattr(html, "render", composed)
     folder = Path(shutil.copytree(scanned, tmp_path / "case"))
     document = ScanDocument.model_validate_json((folder / "scan.json").read_bytes())
-    page = composed(document).encode()
+    page = html.render(document).encode()
     (folder / "report.html").write_bytes(page)
     digest = canonical.document_sha256(document)
     exhibits = tuple(finding.sha256 or "" for finding in document.findings)
@@ -184,7 +170,7 @@ def test_a_document_that_is_no_json_any_more(case: Path, verify: Verify) -> None
 def test_a_forged_page_is_whole_by_itself_and_found_by_the_ledger(case: Path, verify: Verify) -> None:
     document = ScanDocument.model_validate_json((case / "scan.json").read_bytes())
     forged = document.model_copy(update={"note": "forged"})
-    (case / "report.html").write_text(composed(forged), encoding="utf-8")
+    (case / "report.html").write_text(html.render(forged), encoding="utf-8")
     status, result = verify()
     assert status == 1
     assert outcomes(result, "differs").keys() == {"result document in the ledger", "report file in the ledger"}
@@ -197,7 +183,7 @@ def test_a_forged_page_is_whole_by_itself_and_found_by_the_ledger(case: Path, ve
 def test_another_version_cannot_be_compared(case: Path, verify: Verify) -> None:
     document = ScanDocument.model_validate_json((case / "scan.json").read_bytes())
     older = document.model_copy(update={"tool": document.tool.model_copy(update={"version": "0.0.1"})})
-    (case / "report.html").write_text(composed(older), encoding="utf-8")
+    (case / "report.html").write_text(html.render(older), encoding="utf-8")
     _, result = verify()
     assert f"written by spoofcheck 0.0.1, this is {__version__}" in outcomes(result, "cannot be checked")["page"]
     assert run(["verify", str(case / "report.html"), "--model", str(case)]) == 2
@@ -301,7 +287,7 @@ def test_a_changed_score_is_found_when_it_is_computed_again(case: Path, verify: 
     forged = document.model_copy(
         update={"findings": (first.model_copy(update={"windows": windows}), *document.findings[1:])}
     )
-    (case / "report.html").write_text(composed(forged), encoding="utf-8")
+    (case / "report.html").write_text(html.render(forged), encoding="utf-8")
     status, result = verify("--recompute")
     assert status == 1
     assert (
@@ -321,7 +307,7 @@ def test_what_is_said_of_the_model_and_the_rule_is_compared_too(case: Path, veri
             "options": document.options.model_copy(update={"window_threshold_llr": 0.25}),
         }
     )
-    (case / "report.html").write_text(composed(forged), encoding="utf-8")
+    (case / "report.html").write_text(html.render(forged), encoding="utf-8")
     status, result = verify("--recompute")
     assert status == 1
     assert [(each["exhibit"], each["what"]) for each in result["differences"]] == [
@@ -334,7 +320,7 @@ def test_a_hash_that_is_none_matches_no_unreadable_file(case: Path, verify: Veri
     document = ScanDocument.model_validate_json((case / "scan.json").read_bytes())
     first = document.findings[0].model_copy(update={"sha256": "unreadable"})
     (case / "report.html").write_text(
-        composed(document.model_copy(update={"findings": (first, *document.findings[1:])})), encoding="utf-8"
+        html.render(document.model_copy(update={"findings": (first, *document.findings[1:])})), encoding="utf-8"
     )
     assert "changed: a.wav" in outcomes(verify()[1], "differs")["exhibit a.wav"]
 

@@ -12,7 +12,7 @@ import pytest
 from jinja2 import Environment, nodes
 
 from spoofcheck.errors import UsageError
-from spoofcheck.render import verbal, wording
+from spoofcheck.render import conditions, custody, verbal, wording
 from spoofcheck.render.guard import Problem, check_note, problems
 from spoofcheck.resources import templates_dir
 
@@ -176,7 +176,7 @@ def texts_of_module(source: str) -> Iterator[str]:
 
 
 TEMPLATES = sorted(path for path in templates_dir().glob("*.j2") if not path.name.endswith((".css.j2", ".js.j2")))
-MODULES = [Path(module.__file__ or "") for module in (wording, verbal)]
+MODULES = [Path(module.__file__ or "") for module in (wording, verbal, conditions, custody)]
 
 
 def shown(found: tuple[Problem, ...], text: str) -> str:
