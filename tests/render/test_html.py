@@ -453,8 +453,9 @@ def test_a_case_s_evidence_is_told_in_full() -> None:
         "bit; 48,000 Hz; 1 channel;",
         f"changed 2026-11-21 09:14:58 UTC SHA-256 now {sha256('another file')}",
         "EX-4 (second-voicemail.ogg): Announced, not received",
-        "through Opus at 16 kbit/s 3 dev, exhibit 1,012 998 19.6 % (18.6 to 20.6)",
-        "brought to 8 kHz and back 4 dev, exhibit",
+        "Data set: dev. One trial is one exhibit.",
+        "through Opus at 16 kbit/s 3 1,012 998 19.6 % (18.6 to 20.6)",
+        "brought to 8 kHz and back 4 1,012",
         "synthetic speech Spoof +5.10 +8.40 as expected The synthetic control is judged spoof.",
         "After the run the file was not what was examined: see section 3.",
         "Strongest for the pooled direction, H2 (human)",
@@ -475,6 +476,18 @@ def test_a_case_s_evidence_is_told_in_full() -> None:
     ):
         assert expected in text
     assert "A control is not as expected." not in text
+
+
+def test_conditions_of_several_data_sets_name_theirs() -> None:
+    example = evidence_document()
+    first, *rest = example.model.conditions
+    other = first.model_copy(update={"dataset": "eval"})
+    text = page(
+        example.model_copy(update={"model": example.model.model_copy(update={"conditions": (other, *rest)})})
+    ).text
+    assert "recordings as they are 1 eval, exhibit 1,012" in text
+    assert "through Opus at 16 kbit/s 3 dev, exhibit 1,012" in text
+    assert "One trial is one" not in text
 
 
 def test_a_failed_control_is_the_first_thing_to_be_seen() -> None:
