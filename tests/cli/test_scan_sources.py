@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -76,6 +76,11 @@ def by_name(document: ScanDocument | None) -> dict[str, Finding]:
     return {Path(finding.path).stem: finding for finding in document.findings}
 
 
+def untimed(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings without the check of their files, which says when it was made."""
+    return [finding.model_copy(update={"custody": None}) for finding in findings]
+
+
 def test_the_shipped_tracer_is_the_default_and_can_be_left_out(scan: Scan) -> None:
     status, document, _ = scan()
     assert status == 1
@@ -121,7 +126,7 @@ def test_an_enrolled_source_is_recognised_and_shown_with_its_provenance(scan: Sc
     (shipped / "sources.json").write_bytes(store.read_bytes())
     own = scan()[1]
     assert own is not None
-    assert own.findings == document.findings
+    assert untimed(own.findings) == untimed(document.findings)
     assert own.enrolled is not None
     assert own.enrolled.path == str(shipped / "sources.json")
     left_out = scan("--no-sources")[1]
