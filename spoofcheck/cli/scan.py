@@ -17,6 +17,7 @@ from spoofcheck.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from spoofcheck.detect.caseunknowns import CaseUnknowns
+    from spoofcheck.detect.evidence import ExcerptChoice
     from spoofcheck.detect.scan import Scanner
     from spoofcheck.schema import CaseInfo, ControlResult, Finding, ScanDocument, UnknownGroup
     from spoofcheck.types import Skipped
@@ -46,6 +47,7 @@ class Device(StrEnum):
 _INPUTS = "Inputs"
 _ANALYSIS = "Analysis"
 _TRACING = "Tracing"
+_MOST_WITH_EXCERPTS = 100
 _EVIDENCE = "Evidence"
 _OUTPUTS = "Outputs"
 
@@ -213,7 +215,8 @@ def scan(
         bool,
         typer.Option(
             "--excerpts",
-            help="Keep the strongest windows for and against the conclusion, to listen to.",
+            help="Keep the strongest windows for and against the conclusion, to listen to; of flagged exhibits alone "
+            "with more than 100 inputs.",
             rich_help_panel=_EVIDENCE,
         ),
     ] = False,
@@ -344,7 +347,7 @@ def scan(
         evidence=EvidenceOptions(
             acoustics=with_report if acoustics is None else acoustics,
             pictures=(with_report or labels_to is not None) if pictures is None else pictures,
-            excerpts=excerpts,
+            excerpts=_excerpt_choice(excerpts, len(inputs)),
             stability=stability,
         ),
         debug=debug,
@@ -395,6 +398,13 @@ def parse_batch_size(text: str) -> int | None:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise UsageError(f"--batch-size {text}: neither 'auto' nor a number of windows above 0")
+
+
+def _excerpt_choice(wanted: bool, inputs: int) -> ExcerptChoice:
+    """A page with the sound of hundreds of exhibits would be too large to open."""
+    if not wanted:
+        return "none"
+    return "all" if inputs <= _MOST_WITH_EXCERPTS else "flagged"
 
 
 def _inputs(

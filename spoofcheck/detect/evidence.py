@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spoofcheck.detect.again import ReadAgain, heard_again
 from spoofcheck.detect.decision import Decision
 from spoofcheck.errors import InputError
-from spoofcheck.schema import AcousticObservations, Excerpt, Finding, Pictures, Reason, StabilityCard
+from spoofcheck.schema import FLAGGED, AcousticObservations, Excerpt, Finding, Pictures, Reason, StabilityCard
 from spoofcheck.types import ChannelSummary, RecordingSummary, WindowScore, samples_to_seconds
 
 if TYPE_CHECKING:
@@ -33,24 +33,28 @@ Made = TypeVar("Made")
 Made_co = TypeVar("Made_co", covariant=True)
 
 
+ExcerptChoice = Literal["none", "flagged", "all"]
+"""Of which exhibits excerpts are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class EvidenceOptions:
     """What to make of every exhibit beside its verdict; nothing by default."""
 
     acoustics: bool = False
     pictures: bool = False
-    excerpts: bool = False
+    excerpts: ExcerptChoice = "none"
     stability: bool = False
 
     @property
     def is_any(self) -> bool:
         """Whether there is anything to make."""
-        return self.acoustics or self.pictures or self.excerpts or self.stability
+        return self.acoustics or self.pictures or self.excerpts != "none" or self.stability
 
     @property
     def cost(self) -> float:
         """About how much longer it takes than the judgement."""
-        reading = _COST_OF_READING if self.acoustics or self.pictures or self.excerpts else 0.0
+        reading = _COST_OF_READING if self.acoustics or self.pictures or self.excerpts != "none" else 0.0
         return reading + (_COST_OF_STABILITY if self.stability else 0.0)
 
 
@@ -132,7 +136,7 @@ class Gatherer:
         made = {
             number: Evidence(reasons=unread) if unread else self._finished(listeners) for number, listeners in listening
         }
-        if not self._options.excerpts or unread:
+        if self._options.excerpts == "none" or unread:
             return made
         excerpts, missing = self._excerpts(summary, judged)
         return {
@@ -191,7 +195,13 @@ class Gatherer:
     ) -> tuple[dict[int | None, tuple[Excerpt, ...]], tuple[Reason, ...]]:
         from spoofcheck.detect.excerpts import chosen_windows, excerpts_of
 
-        chosen = {each.channel.channel: chosen_windows(each.windows, each.decision.spoof_llr) for each in judged}
+        chosen = {
+            each.channel.channel: chosen_windows(each.windows, each.decision.spoof_llr)
+            for each in judged
+            if self._options.excerpts == "all" or each.decision.verdict in FLAGGED
+        }
+        if not chosen:
+            return {}, ()
         try:
             return excerpts_of(summary, chosen), ()
         except InputError as error:

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from spoofcheck.audio.acoustics import StretchCollector, stretches_of
+from spoofcheck.cli.scan import _excerpt_choice
 from spoofcheck.detect.evidence import Evidence, EvidenceOptions, with_evidence
 from spoofcheck.detect.scan import Scanner, ScanOptions
 from spoofcheck.detect.stability import card_of
 from spoofcheck.errors import InputError
-from spoofcheck.schema import Finding, Reason, StabilityRun, Verdict
+from spoofcheck.schema import FLAGGED, Finding, Reason, StabilityRun, Verdict
 from tests.support.audio import human_speech, noise, write_wav
 from tests.support.documents import of_verdict
 
 RATE = 16_000
-ALL = EvidenceOptions(acoustics=True, pictures=True, excerpts=True, stability=True)
+ALL = EvidenceOptions(acoustics=True, pictures=True, excerpts="all", stability=True)
 
 
 @pytest.fixture(scope="module")
@@ -140,13 +141,25 @@ def test_what_fails_costs_the_others_nothing(
     tiny_model: Path, recording: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     monkeypatch.setattr("spoofcheck.detect.views.Painter", Broken(error))
-    evidence = EvidenceOptions(acoustics=True, pictures=True, excerpts=True)
+    evidence = EvidenceOptions(acoustics=True, pictures=True, excerpts="all")
     (finding,) = scanned(tiny_model, recording, evidence)
     assert finding.pictures is None
     assert finding.acoustics is not None
     assert finding.excerpts
     assert finding.reasons[-1].code == "evidence-missing"
     assert words in finding.reasons[-1].message
+
+
+def test_excerpts_of_flagged_exhibits_alone(tiny_model: Path, recording: Path) -> None:
+    for threshold, is_flagged in ((-100.0, True), (100.0, False)):
+        evidence = EvidenceOptions(excerpts="flagged")
+        (finding,) = scanned(tiny_model, recording, evidence, threshold_llr=threshold)
+        assert (finding.verdict in FLAGGED, bool(finding.excerpts)) == (is_flagged, is_flagged)
+
+
+def test_large_scans_keep_excerpts_of_flagged_exhibits_alone() -> None:
+    assert [_excerpt_choice(True, inputs) for inputs in (1, 100, 101)] == ["all", "all", "flagged"]
+    assert _excerpt_choice(False, 1) == "none"
 
 
 def test_debug_raises_what_nobody_foresaw(tiny_model: Path, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,8 +258,7 @@ def test_an_exhibit_holds_its_identity_condition_and_opinion() -> None:
         "2026-11-03 16:20:11 UTC",
         "MP3, MPEG_LAYER_III",
         "31 dB",
-        "not measurable",
-        "70 2 (too little speech)",
+        "70 2: too little speech",
         "−1.2 / −21.7",  # noqa: RUF001
         "spoofcheck scan /cases/2026-114/recordings --json scan.json",
         "spoofcheck 0.1.0, commit 851f89f0c2d4",
