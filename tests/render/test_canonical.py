@@ -105,6 +105,7 @@ def test_reproducible_runs_give_the_same_bytes() -> None:
     assert canonical_json(blank) == canonical_json(reproducible(second))
     assert json_text(blank) == json_text(reproducible(second))
     assert html(blank) == html(reproducible(second))
+    assert "not recorded to" not in html(blank)
     assert reproducible(blank) == blank
 
 
