@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench import ENVIRONMENT
+
 SPOOFCHECK = (sys.executable, "-m", "spoofcheck")
 FINE = frozenset({0, 1, 3})
 """Exit codes of a scan that did its job."""
@@ -73,8 +75,9 @@ def run(command: Sequence[str], fine: frozenset[int] = FINE) -> Run:
         RuntimeError: it ended with an exit code that is not in `fine`.
     """
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command], capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command], capture_output=True, text=True, check=True,
+        env=ENVIRONMENT,
+    )  # fmt: skip
     code, wall_s, cpu_s, peak_kibibytes = json.loads(done.stdout)
     if code not in fine:
         raise RuntimeError(f"{' '.join(command)} ended with {code}: {done.stderr[-2_000:]}")

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench import ENVIRONMENT
 from bench.measure import Measurement, parser, run, scan_command, show
 from bench.speech import write_minutes
 
@@ -45,7 +46,7 @@ def _stages(folder: Path, model: str | None) -> dict[str, float]:
         str(folder),
         *([] if model is None else ["--model", model]),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
     return dict(json.loads(done.stdout))
 
 

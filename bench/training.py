@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from bench import ENVIRONMENT
 from bench.measure import Measurement, show
 
 ON_GPU, ON_CPU = "on the GPU", "on the CPU"
@@ -175,7 +176,7 @@ def has_gpu() -> bool:
 
 def _steps(name: str, planned: Plan) -> Steps:
     command = [sys.executable, "-m", "bench.steps", name, json.dumps(asdict(planned))]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     if done.returncode:
         raise RuntimeError(f"{name} ended with {done.returncode}: {done.stderr[-2_000:]}")
     return Steps(**json.loads(done.stdout.splitlines()[-1]))
