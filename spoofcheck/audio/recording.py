@@ -252,6 +252,21 @@ def _channel_mode(file: AudioFile, channels: Literal["auto", "mix", "each"], can
         return "mix" if channels_are_one(_until(cancelled, blocks), file.sample_rate_hz) else "each"
 
 
+def windows_again(
+    items: Iterable[AudioFile | Window | RecordingSummary], first_reading: RecordingSummary
+) -> Iterator[Window]:
+    """The windows of a second reading, which must end as the first one did.
+
+    Raises:
+        InputError: `changed-while-reading`; what was yielded before must then be thrown away.
+    """
+    for item in items:
+        if isinstance(item, Window):
+            yield item
+        elif isinstance(item, RecordingSummary) and item.sha256 != first_reading.sha256:
+            raise InputError("changed-while-reading", "The file changed after it was judged.")
+
+
 def _until(cancelled: Callable[[], bool], blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
     for block in blocks:
         if cancelled():

@@ -13,7 +13,7 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofcheck.errors import InputError
+from spoofcheck.audio.recording import windows_again
 from spoofcheck.types import AudioFile, RecordingSummary, Window
 
 ReadAgain = Callable[[RecordingSummary], Generator[AudioFile | Window | RecordingSummary]]
@@ -37,7 +37,7 @@ def heard_again(
             then be thrown away.
     """
     with closing(read_again(summary)) as items:
-        yield from new_samples(_windows(items, summary))
+        yield from new_samples(windows_again(items, summary))
 
 
 def new_samples(windows: Iterable[Window]) -> Iterator[tuple[int | None, NDArray[np.float32]]]:
@@ -54,13 +54,3 @@ def new_samples(windows: Iterable[Window]) -> Iterator[tuple[int | None, NDArray
         if window.end_sample > known:
             heard_until[window.channel] = window.end_sample
             yield window.channel, window.samples[known - window.start_sample : window.end_sample - window.start_sample]
-
-
-def _windows(
-    items: Iterable[AudioFile | Window | RecordingSummary], first_reading: RecordingSummary
-) -> Iterator[Window]:
-    for item in items:
-        if isinstance(item, Window):
-            yield item
-        elif isinstance(item, RecordingSummary) and item.sha256 != first_reading.sha256:
-            raise InputError("changed-while-reading", "The file changed after it was judged.")

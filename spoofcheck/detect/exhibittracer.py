@@ -9,7 +9,7 @@ fit. The channel test reads the recording again as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spoofcheck.audio.recording import windows_again
 from spoofcheck.detect.channeltest import channel_test
 from spoofcheck.detect.gallery import Floats, embedding_head, require_prototypes
 from spoofcheck.detect.scorer import DeviceName, HeardWindow, TracerScorer, fitted
@@ -129,7 +130,7 @@ class ExhibitTracer:
             waiting.clear()
 
         with closing(read_again(summary)) as items:
-            for window in _windows(items, summary):
+            for window in windows_again(items, summary):
                 if window.samples is None or window.index not in sets.get(window.channel, ()):
                     continue
                 waiting.append((pools[window.channel], self._fitted(window.samples)))
@@ -162,7 +163,7 @@ class ExhibitTracer:
         with closing(read_again(summary)) as items:
             try:
                 test = channel_test(
-                    (window for window in _windows(items, summary) if window.channel == channel),
+                    (window for window in windows_again(items, summary) if window.channel == channel),
                     traced,
                     trace.info.decision,
                     trace.sources[0].similarity,
@@ -257,14 +258,3 @@ def _pool_of(heard: Sequence[HeardWindow | None], indices: Sequence[int]) -> Run
             raise RuntimeError(f"window {index} was traced without an embedding")
         pool.add(window.embedding)
     return pool
-
-
-def _windows(
-    items: Iterator[AudioFile | Window | RecordingSummary], first_reading: RecordingSummary
-) -> Iterator[Window]:
-    """The windows of a second reading, which must end as the first one did."""
-    for item in items:
-        if isinstance(item, Window):
-            yield item
-        elif isinstance(item, RecordingSummary) and item.sha256 != first_reading.sha256:
-            raise InputError("changed-while-reading", "The file changed after it was judged.")

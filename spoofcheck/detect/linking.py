@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from spoofcheck.audio.inputs import display_path
@@ -13,13 +12,13 @@ from spoofcheck.detect.calibration import to_llr
 from spoofcheck.detect.exhibittracer import EnrolledSources
 from spoofcheck.detect.gallery import Floats, require_prototypes, unit
 from spoofcheck.detect.provenance import enrolled_info, tracer_info
-from spoofcheck.detect.toolinfo import tool_info
+from spoofcheck.detect.toolinfo import run_info, tool_info
 from spoofcheck.detect.tracing import Trace, judge_embedding, known_sources
 from spoofcheck.errors import UsageError
 from spoofcheck.linkschema import LinkDocument, LinkedRecording
 from spoofcheck.nets.bundle import TracerBundle
 from spoofcheck.nets.config import UNKNOWN_SOURCE, CosineCalibration
-from spoofcheck.schema import Reason, RunInfo
+from spoofcheck.schema import Reason
 
 _ALWAYS = (
     Reason(
@@ -128,16 +127,9 @@ def link(
     first, second = (judge_embedding(each.mean, each.windows, known) for each in heard)
     cosine = cosine_of(one.mean, other.mean)
     llr = to_llr(cosine, calibration, calibration.llr_bound)
-    finished_at = datetime.now(UTC)
     return LinkDocument(
         tool=tool_info(command_line),
-        run=RunInfo(
-            started_at=started_at.astimezone(UTC).isoformat(timespec="seconds"),
-            finished_at=finished_at.isoformat(timespec="seconds"),
-            elapsed_s=round((finished_at - started_at).total_seconds(), 3),
-            host=platform.node(),
-            complete=True,
-        ),
+        run=run_info(started_at, complete=True),
         tracer=tracer_info(bundle),
         enrolled=None if enrolled is None else enrolled_info(enrolled),
         recordings=(_recording(one, first), _recording(other, second)),

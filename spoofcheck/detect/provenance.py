@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -10,7 +9,7 @@ from spoofcheck.audio.inputs import display_path
 from spoofcheck.detect.exhibittracer import EnrolledSources
 from spoofcheck.detect.modelfigures import recorded_figures
 from spoofcheck.detect.scan import Scanner
-from spoofcheck.detect.toolinfo import tool_info
+from spoofcheck.detect.toolinfo import run_info, tool_info
 from spoofcheck.detect.tracing import rule_words
 from spoofcheck.nets.bundle import Bundle, TracerBundle
 from spoofcheck.nets.config import CosineCalibration
@@ -23,7 +22,6 @@ from spoofcheck.schema import (
     Finding,
     ModelInfo,
     OptionsInfo,
-    RunInfo,
     ScanDocument,
     SourceStoreInfo,
     TracerInfo,
@@ -63,17 +61,10 @@ def build_document(
     Raises:
         ModelError: see `model_info`.
     """
-    finished_at = datetime.now(UTC)
     tracer = scanner.tracer
     return ScanDocument(
         tool=tool_info(command_line),
-        run=RunInfo(
-            started_at=started_at.astimezone(UTC).isoformat(timespec="seconds"),
-            finished_at=finished_at.isoformat(timespec="seconds"),
-            elapsed_s=round((finished_at - started_at).total_seconds(), 3),
-            host=platform.node(),
-            complete=complete,
-        ),
+        run=run_info(started_at, complete=complete),
         model=model or model_info(scanner.bundle),
         tracer=None if tracer is None else tracer_info(tracer.bundle),
         enrolled=None if tracer is None or tracer.enrolled is None else enrolled_info(tracer.enrolled),

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from spoofcheck.audio.inputs import find_inputs
 from spoofcheck.audio.recording import read_windows
-from spoofcheck.detect.calibration import to_llr
 from spoofcheck.detect.decision import decide, with_threshold
 from spoofcheck.detect.evidence import EvidenceOptions, Gatherer, Judged, with_evidence
 from spoofcheck.detect.exhibittracer import ExhibitTracer, Wanted, enrolled_sources, shipped_twin
@@ -31,7 +30,7 @@ from spoofcheck.detect.progress import NoProgress, Progress
 from spoofcheck.detect.readers import Readers
 from spoofcheck.detect.scorer import DeviceName, HeardWindow, WindowScorer
 from spoofcheck.detect.tracing import Trace, windows_to_trace
-from spoofcheck.detect.validity import shrunk_llr
+from spoofcheck.detect.validity import window_llr
 from spoofcheck.errors import InputError, UsageError
 from spoofcheck.nets.bundle import Bundle, load_bundle, load_tracer
 from spoofcheck.nets.index import find_model
@@ -101,7 +100,6 @@ class Scanner:
         config = self.bundle.config
         self.hop_samples = hop_samples(self.options, config.window_samples)
         self.rule = with_threshold(config.decision, self.options.threshold_llr)
-        self._limits = None if config.gate is None else config.gate.window
         self.tracer = self._load_tracer()
         self.scorer = WindowScorer(
             self.bundle,
@@ -271,18 +269,14 @@ class Scanner:
         )
 
     def _calibrated(self, window: _OpenWindow) -> WindowScore:
-        calibration = self.bundle.config.calibration
         raw_score = None if window.heard is None else window.heard.raw_score
         distance = None if window.heard is None else window.heard.validity_distance
-        spoof_llr = None
-        if raw_score is not None:
-            spoof_llr = shrunk_llr(to_llr(raw_score, calibration.window, calibration.llr_bound), distance, self._limits)
         return WindowScore(
             start_sample=window.start_sample,
             end_sample=window.end_sample,
             speech_s=window.speech_s,
             raw_score=raw_score,
-            spoof_llr=spoof_llr,
+            spoof_llr=None if raw_score is None else window_llr(raw_score, distance, self.bundle.config),
             not_scored="no-speech" if raw_score is None else None,
             validity_distance=distance,
         )

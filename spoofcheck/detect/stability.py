@@ -23,7 +23,6 @@ from spoofcheck.audio.phase import PhasedWindower
 from spoofcheck.audio.recording import Track, Windower
 from spoofcheck.audio.windows import StreamWindower
 from spoofcheck.detect.again import ReadAgain, heard_again
-from spoofcheck.detect.calibration import to_llr
 from spoofcheck.detect.changes import (
     Change,
     Coded,
@@ -36,7 +35,7 @@ from spoofcheck.detect.changes import (
 )
 from spoofcheck.detect.decision import Decision, decide
 from spoofcheck.detect.scorer import HeardWindow
-from spoofcheck.detect.validity import shrunk_llr
+from spoofcheck.detect.validity import window_llr
 from spoofcheck.errors import InputError
 from spoofcheck.nets.config import DecisionConfig, ModelConfig
 from spoofcheck.schema import Finding, Reason, StabilityCard, StabilityRun, Verdict
@@ -166,11 +165,12 @@ def card_of(verdict: Verdict, spoof_llr: float | None, runs: Sequence[StabilityR
         runs: at least one.
     """
     llrs = [llr for llr in (spoof_llr, *(run.spoof_llr for run in runs)) if llr is not None]
+    judged = tuple(run.model_copy(update={"flipped": is_flip(verdict, run.verdict)}) for run in runs)
     return StabilityCard(
-        runs=tuple(runs),
+        runs=judged,
         lowest_llr=min(llrs, default=None),
         highest_llr=max(llrs, default=None),
-        flips=sum(is_flip(verdict, run.verdict) for run in runs),
+        flips=sum(run.flipped for run in judged),
     )
 
 
@@ -182,7 +182,7 @@ def is_flip(verdict: Verdict, changed: Verdict) -> bool:
 
 def after_stability(verdict: Verdict, card: StabilityCard) -> tuple[Verdict, Reason | None]:
     """The verdict that is left of a verdict, and why it is another one; a flip leaves `inconclusive`."""
-    flipped = [run.label for run in card.runs if is_flip(verdict, run.verdict)]
+    flipped = [run.label for run in card.runs if run.flipped]
     if not flipped:
         return verdict, None
     return Verdict.INCONCLUSIVE, Reason(
@@ -207,12 +207,10 @@ def scored(window: WindowScore, heard: HeardWindow, config: ModelConfig) -> Wind
     """
     if not math.isfinite(heard.raw_score) or not math.isfinite(heard.validity_distance or 0.0):
         raise InputError("score-not-finite", "The network gave no finite score for a changed copy.")
-    calibration, gate = config.calibration, config.gate
-    llr = to_llr(heard.raw_score, calibration.window, calibration.llr_bound)
     return replace(
         window,
         raw_score=heard.raw_score,
-        spoof_llr=shrunk_llr(llr, heard.validity_distance, None if gate is None else gate.window),
+        spoof_llr=window_llr(heard.raw_score, heard.validity_distance, config),
         not_scored=None,
         validity_distance=heard.validity_distance,
     )

@@ -1,4 +1,4 @@
-"""Which program made a document: version, commit, libraries, command line. Light: no model, no torch."""
+"""Which program made a document, and when: version, commit, libraries, command line, run. Light: no model, no torch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from spoofcheck import __version__
 from spoofcheck.resources import checkout_dir
-from spoofcheck.schema import ToolInfo
+from spoofcheck.schema import RunInfo, ToolInfo
 
 _LIBRARIES = (
     "numpy",
@@ -44,6 +45,18 @@ def _git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def run_info(started_at: datetime, complete: bool) -> RunInfo:
+    """When, where and how long, from the beginning (with time zone) until now."""
+    finished_at = datetime.now(UTC)
+    return RunInfo(
+        started_at=started_at.astimezone(UTC).isoformat(timespec="seconds"),
+        finished_at=finished_at.isoformat(timespec="seconds"),
+        elapsed_s=round((finished_at - started_at).total_seconds(), 3),
+        host=platform.node(),
+        complete=complete,
+    )
 
 
 def tool_info(command_line: Sequence[str]) -> ToolInfo:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median
 
+from spoofcheck.detect.calibration import to_llr
+from spoofcheck.nets.config import ModelConfig
 from spoofcheck.schema import ValidityLimits
 
 
@@ -18,6 +20,16 @@ def validity_weight(distance: float | None, limits: ValidityLimits | None) -> fl
 def shrunk_llr(spoof_llr: float, distance: float | None, limits: ValidityLimits | None) -> float:
     """The LLR an input at that distance is given; never minus zero."""
     return spoof_llr * validity_weight(distance, limits) + 0.0
+
+
+def window_llr(raw_score: float, distance: float | None, config: ModelConfig) -> float:
+    """The LLR of a window: calibrated, bounded, and shrunk where it lies far from the calibration data.
+
+    Raises:
+        ValueError: the score is NaN.
+    """
+    llr = to_llr(raw_score, config.calibration.window, config.calibration.llr_bound)
+    return shrunk_llr(llr, distance, None if config.gate is None else config.gate.window)
 
 
 def exhibit_distance(distances: Iterable[float | None]) -> float | None:

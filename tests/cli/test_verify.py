@@ -16,7 +16,7 @@ import soundfile
 from spoofcheck import __version__
 from spoofcheck.cli import run
 from spoofcheck.cli.verifying import Difference, check_scores, differences
-from spoofcheck.detect import provenance
+from spoofcheck.detect import toolinfo
 from spoofcheck.errors import InputError
 from spoofcheck.ledger import Kind, Subjects, append_entry, check_ledger, read_ledger
 from spoofcheck.render import canonical, html
@@ -396,4 +396,4 @@ def test_what_cannot_be_verified(
 def test_the_platform_of_this_machine_is_what_a_scan_records(case: Path) -> None:
     """Else no machine would ever count as of the same kind, and differences would be let pass."""
     document = ScanDocument.model_validate_json((case / "scan.json").read_bytes())
-    assert document.tool.platform == provenance.platform.platform()
+    assert document.tool.platform == toolinfo.platform.platform()

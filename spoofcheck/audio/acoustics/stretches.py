@@ -6,22 +6,19 @@ population at a like length.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofcheck.audio.recording import read_windows
+from spoofcheck.audio.recording import read_windows, windows_again
 from spoofcheck.audio.speech import CHUNK_SAMPLES, SPEECH_PROBABILITY, SpeechMeter
 from spoofcheck.audio.windows import HeardWindow, StreamWindower, plan_windows
-from spoofcheck.errors import InputError
 from spoofcheck.types import (
     SAMPLE_RATE_HZ,
-    AudioFile,
     RecordingSummary,
-    Window,
     samples_to_seconds,
     seconds_to_samples,
 )
@@ -93,7 +90,7 @@ def acoustic_stretches(
         min_window_speech_s=0.0,
     )
     with closing(items):
-        for window in _windows(items, summary):
+        for window in windows_again(items, summary):
             if window.channel in choices and window.samples is not None:
                 length = window.end_sample - window.start_sample  # a short recording was repeated to fill the window
                 choices[window.channel].add(window.index, window.start_sample, window.samples[:length])
@@ -165,14 +162,3 @@ def _choose(windows: Iterable[tuple[int, int, NDArray[np.float32]]], planned: in
     for index, start, samples in windows:
         choice.add(index, start, samples)
     return choice.finish()
-
-
-def _windows(
-    items: Iterator[AudioFile | Window | RecordingSummary], first_reading: RecordingSummary
-) -> Iterator[Window]:
-    """The windows of a second reading, which must end as the first one did."""
-    for item in items:
-        if isinstance(item, Window):
-            yield item
-        elif isinstance(item, RecordingSummary) and item.sha256 != first_reading.sha256:
-            raise InputError("changed-while-reading", "The file changed after it was judged.")
