@@ -220,6 +220,9 @@ class StabilityRun(_Model):
     label: str = Field(description="for readers")
     spoof_llr: float | None = Field(description="pooled LLR; null when the changed exhibit got none")
     verdict: Verdict = Field(description="what the decision rule says of it")
+    flipped: bool = Field(
+        default=False, description="whether it ends on the other side than the unchanged exhibit; see the card's flips"
+    )
 
 
 class StabilityCard(_Model):

@@ -9,7 +9,7 @@ from itertools import pairwise
 from spoofcheck.render import wording
 from spoofcheck.render.drawing import Scale, Tick
 from spoofcheck.render.text import format_llr
-from spoofcheck.schema import FLAGGED, Finding, ScanDocument, ScorePercentile, StabilityRun, Verdict
+from spoofcheck.schema import Finding, ScanDocument, ScorePercentile, Verdict
 
 _MINUS = "\N{MINUS SIGN}"
 _MARGIN = 0.04
@@ -153,7 +153,6 @@ def stability_view(finding: Finding, document: ScanDocument) -> StabilityView | 
     llrs = [finding.spoof_llr, *(run.spoof_llr for run in card.runs), card.lowest_llr, card.highest_llr]
     reach = max(bound, *(abs(llr) for llr in llrs if llr is not None), 1.0)
     scale = Scale(-reach * (1 + _MARGIN), reach * (1 + _MARGIN))
-    flipped = flipped_runs(finding)
 
     def x(llr: float | None) -> str | None:
         return None if llr is None else scale.x(llr)
@@ -173,7 +172,7 @@ def stability_view(finding: Finding, document: ScanDocument) -> StabilityView | 
                     run.verdict,
                     x(run.spoof_llr),
                     changed=True,
-                    flipped=run in flipped,
+                    flipped=run.flipped,
                 )
                 for run in card.runs
             ),
@@ -189,23 +188,6 @@ def stability_view(finding: Finding, document: ScanDocument) -> StabilityView | 
         sentence=wording.stability(len(card.runs), card.flips),
         flips=card.flips,
     )
-
-
-def flipped_runs(finding: Finding) -> tuple[StabilityRun, ...]:
-    """The runs that ended on the other side than the unchanged exhibit.
-
-    A flip makes the verdict inconclusive, so the exhibit's own side is not in its verdict any more: it is the one whose
-    opposite was reached as often as the card says; when both were, the sign of the pooled LLR tells.
-    """
-    card = finding.stability
-    if card is None or card.flips == 0:
-        return ()
-    synthetic = tuple(run for run in card.runs if run.verdict in FLAGGED)
-    human = tuple(run for run in card.runs if run.verdict is Verdict.BONAFIDE)
-    fitting = [runs for runs in (synthetic, human) if len(runs) == card.flips]
-    if len(fitting) == 1:
-        return fitting[0]
-    return human if (finding.spoof_llr or 0.0) > 0 else synthetic
 
 
 def _llr(llr: float | None, bound: float | None = None) -> str:

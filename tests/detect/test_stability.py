@@ -165,6 +165,7 @@ def test_what_a_flip_is(before: Verdict, after: Verdict, flips: bool) -> None:
     assert is_flip(before, after) is flips
     result = card_of(before, 0.0, [run(after), run(before)])
     assert result.flips == flips
+    assert [each.flipped for each in result.runs] == [flips, False]
     verdict, reason = after_stability(before, result)
     assert (verdict is not before) is flips
     assert (reason is not None) is flips

@@ -12,11 +12,11 @@ from spoofcheck.render.conditions import closest_conditions, condition_rows, con
 from spoofcheck.render.measures import examined
 from spoofcheck.render.paths import relative_names
 from spoofcheck.render.pictureview import WAVE_COLUMNS, merged, pictures_view, speech_path, wave_path
-from spoofcheck.render.scoreview import flipped_runs, score_position, stability_view
+from spoofcheck.render.scoreview import score_position, stability_view
 from spoofcheck.render.sections import sections
 from spoofcheck.schema import CustodyCheck, Finding, ScanDocument, ScorePercentile, SpeechStretch, Verdict
 from tests.support.documents import BOUND_LLR, document, finding, of_verdict, sha256, tracer
-from tests.support.evidence import CONDITIONS, evidence_document, flipping, pictures, stable
+from tests.support.evidence import CONDITIONS, evidence_document, pictures, stable
 
 KNOWN = tuple(CONDITIONS)
 
@@ -222,24 +222,13 @@ def test_what_is_drawn_of_a_position_is_in_order_and_inside() -> None:
     assert len(ticks) <= 10
 
 
-def test_a_flip_is_found_whatever_the_verdict_became() -> None:
+def test_a_flip_is_shown_whatever_the_verdict_became() -> None:
     exhibit = evidence_document().findings[2]
-    assert [run.name for run in flipped_runs(exhibit)] == ["opus-24k"]
-    other = finding("a.wav", Verdict.INCONCLUSIVE, -2.0, [-2.0])
-    card = flipping(other, "8khz")
-    runs = tuple(
-        run.model_copy(update={"verdict": Verdict.SPOOF if run.name == "8khz" else Verdict.BONAFIDE})
-        for run in card.runs
-    )
-    human = other.model_copy(update={"stability": card.model_copy(update={"runs": runs})})
-    assert [run.name for run in flipped_runs(human)] == ["8khz"]
-    tie = tuple(
-        run.model_copy(update={"verdict": verdict})
-        for run, verdict in zip(card.runs, (Verdict.SPOOF, Verdict.BONAFIDE), strict=False)
-    )
-    for llr, name in ((2.0, card.runs[1].name), (-2.0, card.runs[0].name)):
-        changes = {"stability": card.model_copy(update={"runs": tie}), "spoof_llr": llr}
-        assert [run.name for run in flipped_runs(other.model_copy(update=changes))] == [name]
+    card = stability_view(exhibit, evidence_document())
+    assert exhibit.stability is not None
+    assert card is not None
+    assert [run.name for run in exhibit.stability.runs if run.flipped] == ["opus-24k"]
+    assert [row.flipped for row in card.rows] == [False, *(run.flipped for run in exhibit.stability.runs)]
 
 
 def test_a_stability_card_shows_the_exhibit_first_and_its_range() -> None:

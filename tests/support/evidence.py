@@ -185,7 +185,7 @@ def _card(exhibit: Finding, other: dict[str, tuple[float, Verdict]], otherwise: 
         llr, verdict = other.get(
             name, (round((exhibit.spoof_llr or 0.0) + 0.12 * (index - 4), 4), otherwise or exhibit.verdict)
         )
-        runs.append(StabilityRun(name=name, label=label, spoof_llr=llr, verdict=verdict))
+        runs.append(StabilityRun(name=name, label=label, spoof_llr=llr, verdict=verdict, flipped=name in other))
     llrs = [llr for llr in (exhibit.spoof_llr, *(run.spoof_llr for run in runs)) if llr is not None]
     return StabilityCard(runs=tuple(runs), lowest_llr=min(llrs), highest_llr=max(llrs), flips=len(other))
 
