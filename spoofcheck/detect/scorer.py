@@ -115,15 +115,14 @@ class WindowScorer(BatchedNetwork[HeardWindow]):
     @torch.inference_mode()
     def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[HeardWindow]:
         with self._precision():
-            features = self._network.features(self._on_device(windows))
-            on_device, measured = self._network.judged(features)
-            placed = None if self._tracer_head is None else self._tracer_head.embed(features)
-        logits = on_device.double().cpu()
+            heard = self._network.hear(self._on_device(windows))
+            placed = None if self._tracer_head is None else self._tracer_head.embed(heard.features)
+        logits = heard.logits.double().cpu()
         spoof, bonafide = self._label_index["spoof"], self._label_index["bonafide"]
         scores: list[float] = (logits[:, spoof] - logits[:, bonafide]).tolist()
-        distances: list[float | None] = [None] * len(scores) if measured is None else measured.tolist()
+        distances: list[float | None] = [None] * len(scores) if heard.distances is None else heard.distances.tolist()
         embeddings = [None] * len(scores) if placed is None else list(placed.float().cpu().numpy())
-        return [HeardWindow(*heard) for heard in zip(scores, distances, embeddings, strict=True)]
+        return [HeardWindow(*row) for row in zip(scores, distances, embeddings, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
@@ -26,6 +26,20 @@ from spoofcheck.nets.readout import StatisticsReadout
 from spoofcheck.nets.trees import BoostedTrees
 
 
+class Heard(NamedTuple):
+    """What a detector makes of a batch.
+
+    Attributes:
+        logits: `[B, 2]`, in the order (spoof, bonafide).
+        distances: float64 `[B]`, to the calibration data; None without a gate.
+        features: `[B, C, T]`, what the gate and a tracer with the same front-end are given.
+    """
+
+    logits: Tensor
+    distances: Tensor | None
+    features: Tensor
+
+
 class Detector(nn.Module):
     """Shape: float32 waveform `[B, N]` at 16 kHz -> logits `[B, 2]`, in the order (spoof, bonafide).
 
@@ -40,15 +54,12 @@ class Detector(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Shape: `[B, N]` -> `[B, 2]`."""
-        return cast(Tensor, self.back_end(self.features(waveform)))
+        return cast(Tensor, self.back_end(self.front_end(waveform)))
 
-    def features(self, waveform: Tensor) -> Tensor:
-        """What everything is judged by. Shape: `[B, N]` -> `[B, C, T]`, as the front-end gives them."""
-        return cast(Tensor, self.front_end(waveform))
-
-    def judged(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Shape: `[B, C, T]` -> logits `[B, 2]` and, with a gate, float64 distances `[B]`."""
-        return self.back_end(features), None if self.gate is None else self.gate(features)
+    def hear(self, waveform: Tensor) -> Heard:
+        """Everything that a scan wants to know, in one pass. Shape: `[B, N]`."""
+        features = self.front_end(waveform)
+        return Heard(self.back_end(features), None if self.gate is None else self.gate(features), features)
 
 
 def build_detector(
