@@ -18,9 +18,22 @@ CORE = frozenset({"types", "schema", "evalschema", "linkschema", "errors", "reso
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "cli": frozenset(
-        {"training", "evaluation", "detect", "render", "document", "nets", "audio", "casefile", "ledger", "pdf"}
+        {
+            "training",
+            "evaluation",
+            "serve",
+            "detect",
+            "render",
+            "document",
+            "nets",
+            "audio",
+            "casefile",
+            "ledger",
+            "pdf",
+        }
     ),
     "training": frozenset({"nets", "audio", "evaluation", "detect"}),
+    "serve": frozenset({"detect", "render", "document", "nets", "audio"}),
     "detect": frozenset({"nets", "audio"}),
     "evaluation": frozenset({"nets", "audio", "detect"}),
     "render": frozenset(),

@@ -55,8 +55,13 @@ def _training() -> list[Path]:
     return [path for path in sources() if _needs_the_extra(path)]
 
 
+def _serve() -> list[Path]:
+    """The service, and the command that runs it under its server."""
+    return [path for path in sources() if part_of(path) == "serve" or path == PACKAGE / "cli" / "serve.py"]
+
+
 def _product() -> list[Path]:
-    return [path for path in sources() if not _needs_the_extra(path)]
+    return [path for path in sources() if not _needs_the_extra(path) and path not in _serve()]
 
 
 def test_every_dependency_is_imported() -> None:
@@ -71,3 +76,13 @@ def test_training_imports_only_its_extra() -> None:
     project = _project()
     declared = _names([*project["dependencies"], *project["optional-dependencies"]["train"]])
     assert _imported_distributions(_training()) - declared <= UNPACKED_BY_HAND
+
+
+def test_the_service_imports_only_its_extra() -> None:
+    project = _project()
+    extra = _names(project["optional-dependencies"]["serve"])
+    imported = _imported_distributions(_serve()) - _names(project["dependencies"])
+    # The server's own framework rests on these two, and hands them out.
+    assert imported - extra <= {"starlette", "sqlalchemy"}
+    # fastapi reads forms through it without being told.
+    assert extra - imported <= {"python-multipart"}
