@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from spoofcheck import __version__
-from spoofcheck.serve import contracts, page, v1
+from spoofcheck.serve import contracts, page, security, v1
 from spoofcheck.serve.engine import Engine
 from spoofcheck.serve.errors import ApiError, ErrorBody
 from spoofcheck.serve.jobs import JobStore
@@ -74,6 +74,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _unexpected)
+    security.install(app, settings)
     return app
 
 
