@@ -137,7 +137,7 @@ def render(document: ScanDocument) -> str:
     numbered = dict(enumerate(exhibits, start=1))
     names = relative_names(finding.path for finding in document.findings)
     counts = measures.verdict_counts(document.findings)
-    shown = [_exhibit(number, finding, names[finding.path], document) for number, finding in numbered.items()]
+    shown = shown_exhibits(document)
     files = custody.recordings(numbered, names, document)
     report_id = canonical.report_id_of(digest)
     titles = {"sheet_title": SHEET_TITLE, "sheet_note": SHEET_NOTE, "report_id": report_id}
@@ -178,6 +178,15 @@ def render(document: ScanDocument) -> str:
         )
     )
     return page + "\n"
+
+
+def shown_exhibits(document: ScanDocument) -> list[Exhibit]:
+    """The examined exhibits in order, each with the words and drawings that are shown of it."""
+    names = relative_names(finding.path for finding in document.findings)
+    return [
+        _exhibit(number, finding, names[finding.path], document)
+        for number, finding in enumerate(measures.examined(document.findings), start=1)
+    ]
 
 
 @cache
