@@ -11,20 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv6Address, ip_address
+from typing import Annotated
 
 import anyio
 import anyio.to_thread
-from fastapi import Request
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from spoofcheck.errors import UsageError
 from spoofcheck.serve.errors import ApiError
-from spoofcheck.serve.keys import KeyEntry, KeyRing
+from spoofcheck.serve.keys import LOCAL, KeyEntry, KeyRing
 from spoofcheck.serve.models import Upload
 from spoofcheck.serve.ratelimit import Quota, TokenBuckets
 from spoofcheck.serve.settings import Settings
-
-LOCAL = "local"
-"""Name of every caller of an open server."""
 
 STRANGERS_PER_MINUTE = 30
 """Requests without a key that was checked before, from one address (an IPv6 network of 64 bits counts as one)."""
@@ -136,7 +135,14 @@ class Access:
         return entry
 
 
-async def caller(request: Request) -> Caller:
+ShownKey = Annotated[str | None, Security(APIKeyHeader(name="x-api-key", scheme_name="ApiKey", auto_error=False))]
+ShownToken = Annotated[
+    HTTPAuthorizationCredentials | None, Security(HTTPBearer(scheme_name="Bearer", auto_error=False))
+]
+"""These describe the headers in the OpenAPI document; `presented_key` reads them."""
+
+
+async def caller(request: Request, _key: ShownKey = None, _token: ShownToken = None) -> Caller:
     """Who sent the request; a dependency of every handler that is not open to all.
 
     Raises:

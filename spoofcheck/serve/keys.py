@@ -30,8 +30,11 @@ from spoofcheck.serve.settings import default_data_dir
 
 MAX_NAME = 100
 
+LOCAL = "local"
+"""Name of every caller of a server without keys; no key has it."""
+
 _FORM: Final = re.compile(r"sck_(?P<id>[0-9a-f]{12})_[0-9a-f]{48}")
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]*$"
 
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 """OWASP's least parameters for argon2id: a secret of 192 random bits needs no more against guessing. 19 MiB a hash."""
@@ -45,7 +48,7 @@ class KeyEntry(_Kept):
     """One key as the file keeps it: never the key itself."""
 
     id: str = Field(pattern=r"^[0-9a-f]{12}$", description="the public part of the key")
-    name: str = Field(min_length=1, max_length=MAX_NAME, description="who holds it")
+    name: str = Field(pattern=_NAME, max_length=MAX_NAME, description="who holds it")
     hash: str = Field(pattern=r"^\$argon2id\$", description="argon2id of the whole key")
     created_at: AwareDatetime
     revoked_at: AwareDatetime | None = None
@@ -120,11 +123,13 @@ def add_key(
         UsageError: no name to tell callers apart by, or one that a valid key has; or as `read_keys`.
         OutputError: the file cannot be written.
     """
-    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
+    if len(name) > MAX_NAME or not re.fullmatch(_NAME, name):
         raise UsageError(
             f"NAME {name[:MAX_NAME]}: letters, digits and . _ @ - make a name, at most {MAX_NAME} of them, the first a "
             "letter or digit"
         )
+    if name == LOCAL:
+        raise UsageError(f"NAME {name}: callers of a server without keys are called so; take another name")
     key_id = secrets.token_hex(6)
     key = f"sck_{key_id}_{secrets.token_hex(24)}"
     with _alone(path):

@@ -22,9 +22,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from spoofcheck.errors import UsageError
 from spoofcheck.serve.access import Access
 from spoofcheck.serve.errors import ErrorBody
 from spoofcheck.serve.settings import Settings
+from spoofcheck.serve.uploads import BodyBudget, UploadLimits
 
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -51,6 +53,8 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LINGER_S: Final = 2.0
 """How long a refused client may go on sending, so that it reads the answer: what is sent to a closed connection resets
 it."""
+_LARGE_BODIES: Final = 4
+"""Bodies of the largest JSON that are held in memory at a time."""
 _PORT: Final = re.compile(r":\d*$")
 _LOG = logging.getLogger("spoofcheck.serve")
 
@@ -59,9 +63,13 @@ def install(app: FastAPI, settings: Settings) -> None:
     """Guard an application: every request passes here first, every answer last.
 
     Raises:
-        UsageError: as `serve.access.Access`.
+        UsageError: as `serve.access.Access`; or a prior that is none.
     """
+    if not 0 < settings.prior_synthetic < 1:
+        raise UsageError(f"the prior of synthetic speech is {settings.prior_synthetic:g}; it lies between 0 and 1")
     app.state.access = Access(settings)
+    app.state.limits = limits = UploadLimits.of(settings)
+    app.state.body_budget = BodyBudget(_LARGE_BODIES * limits.json_bytes)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

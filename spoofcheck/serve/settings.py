@@ -24,6 +24,8 @@ class Settings:
     """0 takes a free one."""
     model: str | Path | None = None
     """A shipped model's name, a model directory, or None for the shipped default."""
+    more_models: tuple[str | Path, ...] = ()
+    """Further ones that a request may choose by name."""
     device: str = "auto"
     workers: int | None = None
     """Model processes; None is one per core on a CPU, one on a GPU."""
@@ -31,6 +33,9 @@ class Settings:
     """Of the verdict; None is the model's own."""
     controls: bool = True
     """Score the controls when a model process starts, and refuse to start when one misbehaves."""
+
+    prior_synthetic: float = 0.5
+    """Of synthetic speech, above 0 and below 1: what `confidenceScore` of the older contracts is stated at."""
 
     data_dir: Path = field(default_factory=default_data_dir)
     """Of jobs, results and uploads; nothing else may lie in it."""
@@ -44,7 +49,7 @@ class Settings:
     """Of one request."""
     max_duration_s: float = 4 * 3600.0
     """Of one recording."""
-    upload_timeout_s: float = 60.0
+    upload_timeout_s: float = 300.0
     """How long a request's body may take to arrive."""
     request_deadline_s: float = 300.0
     """How long a request that waits for its result may take."""
@@ -86,3 +91,8 @@ class Settings:
     def incoming_dir(self) -> Path:
         """Uploads that belong to no job (yet); emptied at start."""
         return self.data_dir / "incoming"
+
+    @property
+    def temporary_dir(self) -> Path:
+        """Of the model processes; emptied at start."""
+        return self.data_dir / "tmp"

@@ -140,6 +140,18 @@ def display_name(name: str | bytes | None) -> str:
     return shown if shown.strip(". ") else _NAMELESS
 
 
+def limits_of(request: Request) -> UploadLimits:
+    """Those of the application that a request is for."""
+    limits: UploadLimits = request.app.state.limits
+    return limits
+
+
+def budget_of(request: Request) -> BodyBudget:
+    """Likewise what its JSON bodies may take together."""
+    budget: BodyBudget = request.app.state.body_budget
+    return budget
+
+
 def media_type(request: Request) -> str:
     """The type of the body, in lower case, without parameters; empty when none is named."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
