@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: demo test lint types golden bench clean help
+.PHONY: demo test lint types golden bench lock clean help
 .DEFAULT_GOAL := help
 
 demo: $(READY)  ## Scan the example recordings, write demo-report.html and demo-scan.json
@@ -35,6 +35,14 @@ golden: $(DEV_READY)  ## Rewrite golden files and generated docs from what the c
 
 bench: $(DEV_READY)  ## Measure speed and memory, rewrite bench/RESULTS.md (twenty minutes and more on an idle machine)
 	$(BIN)/python -m bench.all
+
+# uv reads no pip.conf: what a machine mirrors or builds for itself can't get into the lock. Wheels alone, so that an
+# installation runs no package's own code.
+lock: $(VENV)/.pip  ## Rewrite requirements.lock, keeping pins that still fit (newest of all: make lock NEW=--upgrade)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --no-config pyproject.toml --extra serve --output-file requirements.lock $(NEW) \
+	  --generate-hashes --only-binary :all: --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
 clean:  ## Remove what the other targets made, the virtual environment included
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-report.html demo-scan.json

@@ -80,7 +80,6 @@ def _exhibit(exhibit: Exhibit, document: ScanDocument) -> Json:
         "channel": exhibit.channel,
         "verdict": finding.verdict.value,
         "word": wording.VERDICT_WORDS[finding.verdict].capitalize(),
-        "meaning": wording.VERDICT_MEANINGS[finding.verdict],
         "llr": exhibit.llr,
         "ratios": exhibit.ratios,
         "opinion": exhibit.opinion,

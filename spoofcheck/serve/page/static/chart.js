@@ -23,7 +23,10 @@ export function timeline(exhibit, name, onChoose) {
   const { chart, pictures, windows } = exhibit;
   const rows = [...(pictures ? waveRows(chart, pictures) : []), ...(windows.length ? [barRow(chart, pictures)] : [])];
   if (pictures) rows.push(spectrogramRow(chart, pictures, name));
-  const plot = el("div", { class: "plot" }, ...rows.flat(), timeAxis(chart.ticks));
+  const axis = timeAxis(chart.ticks);
+  // The layer lies over all rows, so that no row may be left to the grid to place.
+  [...rows, [axis]].forEach((row, index) => row.forEach((each) => (each.style.gridRow = String(index + 1))));
+  const plot = el("div", { class: "plot" }, ...rows.flat(), axis);
   const chosen = el("p", { class: "chosen" }, windows.length ? "Choose a window: press the timeline, or use the arrow keys." : "");
   const playhead = el("div", { class: "playhead", hidden: true });
   const layer = el("div", { class: "layer" }, playhead);

@@ -44,7 +44,6 @@ function verdictBox(exhibit, view) {
     el("p", { class: "verdict-line" }, badge(exhibit), el("span", { class: "opinion" }, exhibit.opinion)),
     el("dl", { class: "figures" }, ...figures.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value)))),
     exhibit.marker_x === null ? null : scaleDrawing(exhibit, view.scale),
-    el("p", { class: "why" }, exhibit.meaning),
     first ? el("p", { class: "why" }, el("span", { class: "label" }, "Decided by: "), first) : null,
     others.length ? el("ul", { class: "why", "aria-label": "Further remarks" }, ...others.map((each) => el("li", {}, each))) : null,
     exhibit.position ? el("p", { class: "why" }, exhibit.position) : null,
