@@ -18,6 +18,7 @@ from spoofcheck.cli import (
     report,
     scan,
     schema,
+    serve,
     sources,
     train,
     verify,
@@ -43,6 +44,7 @@ app.add_typer(case.app, name="case")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(models.app, name="models")
 app.add_typer(sources.app, name="sources")
+app.add_typer(serve.app, name="serve")
 app.command(name="train")(train.train)
 app.command(name="eval")(evaluate.evaluate)
 app.add_typer(corpus.app, name="corpus")

@@ -119,6 +119,18 @@ class Scanner:
         other._gatherer = None
         return other
 
+    def varied(self, channels: ChannelMode, evidence: EvidenceOptions) -> Scanner:
+        """This scanner with the same model, rule and tracing, but with other channels and evidence.
+
+        Raises:
+            ModelError: the acoustic reference is missing or damaged.
+            UsageError: libsndfile lacks a codec of the stability test.
+        """
+        other = copy.copy(self)
+        other.options = replace(self.options, channels=channels, evidence=evidence)
+        other._gatherer = other._load_gatherer() if evidence.is_any else None
+        return other
+
     def _load_gatherer(self) -> Gatherer:
         from spoofcheck.detect.stability import Judging
 
@@ -167,6 +179,15 @@ class Scanner:
         self, inputs: Iterable[Path | Skipped], progress: Progress | None = None
     ) -> Generator[tuple[Path, Finding]]:
         """As `findings`, each with the path of its input as it was given: that of a finding is for display."""
+        with closing(self.examined_inputs(inputs, progress)) as examined:
+            for path, findings in examined:
+                for finding in findings:
+                    yield path, finding
+
+    def examined_inputs(
+        self, inputs: Iterable[Path | Skipped], progress: Progress | None = None
+    ) -> Generator[tuple[Path, tuple[Finding, ...]]]:
+        """As `examined`, with all findings of an input together, as soon as it is done."""
         watcher = progress or NoProgress()
         entries = list(inputs)
         watcher.started([entry for entry in entries if isinstance(entry, Path)])
@@ -186,11 +207,11 @@ class Scanner:
                 if len(batch) >= self.scorer.batch_windows:
                     batch.score()
                 while first_open in files and files[first_open].is_complete():
-                    yield from self._judge(files.pop(first_open), watcher)
+                    yield self._judge(files.pop(first_open), watcher)
                     first_open += 1
             batch.score()
             for index in sorted(files):
-                yield from self._judge(files[index], watcher)
+                yield self._judge(files[index], watcher)
 
     def _read(self, path: Path, cancelled: Callable[[], bool]) -> Generator[AudioFile | Window | RecordingSummary]:
         return read_windows(
@@ -203,10 +224,12 @@ class Scanner:
             cancelled=cancelled,
         )
 
-    def _judge(self, file: _FileInProgress, watcher: Progress) -> Iterator[tuple[Path, Finding]]:
+    def _judge(self, file: _FileInProgress, watcher: Progress) -> tuple[Path, tuple[Finding, ...]]:
+        findings = []
         for finding in self._findings_of(file, watcher):
             watcher.finished(file.path, finding)
-            yield file.path, finding
+            findings.append(finding)
+        return file.path, tuple(findings)
 
     def _findings_of(self, file: _FileInProgress, watcher: Progress) -> Iterator[Finding]:
         summary = file.outcome

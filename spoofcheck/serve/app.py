@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -15,59 +14,49 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from spoofcheck import __version__
+from spoofcheck.errors import SpoofcheckError
 from spoofcheck.serve import contracts, page, security, v1
-from spoofcheck.serve.engine import Engine
 from spoofcheck.serve.errors import ApiError, ErrorBody
-from spoofcheck.serve.jobs import JobStore
+from spoofcheck.serve.metrics import Metrics
+from spoofcheck.serve.observing import Observer
+from spoofcheck.serve.service import Service, running, service
 from spoofcheck.serve.settings import Settings
+
+__all__ = ["Service", "build_app", "error_response", "service"]
 
 _LOG = logging.getLogger("spoofcheck.serve")
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What the handlers of a running application share: `service(request)`."""
-
-    settings: Settings
-    engine: Engine
-    store: JobStore
-
-
-def service(request: Request) -> Service:
-    """The running service that a request is for."""
-    made: Service = request.app.state.service
-    return made
-
-
 def build_app(settings: Settings) -> FastAPI:
-    """The whole service, not yet started.
+    """The whole service, not yet started: its lifespan is that of `serve.service.running`.
 
-    Its lifespan opens the store, starts the engine, takes up the jobs that an earlier process left, and at its end
-    drains the engine.
+    What keeps it from starting is left in `app.state.failure`, too.
+
+    Raises:
+        UsageError: other machines could reach the server, and it has no keys; or the file of keys is none.
     """
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        for folder in (settings.jobs_dir, settings.incoming_dir):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store = JobStore(settings.data_dir / "jobs.sqlite")
-        engine = Engine(settings, store)
-        app.state.service = Service(settings, engine, store)
-        await engine.start()
-        store.requeue_running()
-        for job in store.queued():
-            await engine.submit(job)
-        yield
-        await engine.drain()
-        store.close()
+        try:
+            async with running(settings, metrics) as app.state.service:
+                yield
+        except SpoofcheckError as error:
+            app.state.failure = error
+            raise
 
     app = FastAPI(
         title="spoofcheck",
         version=__version__,
         description="Is this recording synthetic speech, where in it, and how far can that be trusted?",
         lifespan=lifespan,
+        # Their pages load scripts from elsewhere; the description itself is at /openapi.json.
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.settings = settings
+    app.state.failure = None
     for router in (v1.router, contracts.router, page.router):
         app.include_router(router)
     app.add_exception_handler(ApiError, _own)
@@ -75,6 +64,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _unexpected)
     security.install(app, settings)
+    app.add_middleware(Observer, metrics=metrics)
     return app
 
 

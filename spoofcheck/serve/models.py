@@ -31,6 +31,7 @@ class Upload(Value):
 class JobOptions(Value):
     """What a request may choose of an examination."""
 
+    model: str | None = Field(default=None, description="one of `GET /v1/models`; null is the server's default")
     channels: Literal["auto", "mix", "each"] = Field(
         default="auto", description="auto: mix near-identical channels, else score each, as call legs are"
     )
@@ -57,8 +58,10 @@ OVER = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 class FileProgress:
     """How far one file has come."""
 
-    position_s: float = 0.0
+    share: float = 0.0
+    """0 to 1."""
     duration_s: float | None = None
+    """As its header claims; None when it does not say."""
     done: bool = False
 
 
