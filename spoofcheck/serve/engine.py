@@ -33,8 +33,6 @@ from spoofcheck.serve.settings import Settings
 _LOG = logging.getLogger("spoofcheck.serve.engine")
 
 RETRY_AFTER_S = 5.0
-STALL_S = 300.0
-"""A model process that says nothing for so long while it examines is taken to hang."""
 
 RESULT_FILE = "result.json"
 
@@ -48,6 +46,7 @@ class Engine:
         settings: of the server.
         store: of the jobs that `submit` is given.
         metrics: that count what is done.
+        pool: where files are examined; started by `start`, closed by `drain`.
         finished: told of each job that is over, with what the store says of it then.
     """
 
@@ -56,15 +55,14 @@ class Engine:
         settings: Settings,
         store: JobStore,
         metrics: Metrics,
+        pool: ModelPool,
         finished: Callable[[Job], None] = lambda job: None,  # noqa: ARG005
     ) -> None:
         self._settings = settings
         self._store = store
         self._metrics = metrics
         self._finished = finished
-        self._pool = ModelPool(
-            PoolOptions(_setup(settings), settings.workers, STALL_S, settings.temporary_dir), metrics.restarts.inc
-        )
+        self._pool = pool
         self._models: dict[str | None, LoadedModel] = {}
         self._jobs: dict[str, _RunningJob] = {}
         self._requests = 0
@@ -316,14 +314,16 @@ def remove_job_files(settings: Settings, job_id: str) -> None:
     shutil.rmtree(settings.jobs_dir / job_id, ignore_errors=True)
 
 
-def _setup(settings: Settings) -> Setup:
-    return Setup(
+def model_pool(settings: Settings, metrics: Metrics) -> ModelPool:
+    """The model processes that the settings ask for, not yet started."""
+    setup = Setup(
         models=(settings.model, *settings.more_models),
         device=cast(DeviceName, settings.device),
         threshold_llr=settings.threshold_llr,
         controls=settings.controls,
         max_duration_s=settings.max_duration_s,
     )
+    return ModelPool(PoolOptions(setup, settings.workers, settings.temporary_dir), metrics.restarts.inc)
 
 
 def _checked(upload: Upload, found: Findings) -> list[Finding]:

@@ -126,8 +126,10 @@ class _Examiner:
 
     def warm_up(self) -> None:
         """Let the first request find loaded and compiled what all of them need."""
-        controls = sorted(path for path in controls_dir().iterdir() if path.suffix != ".json")
-        for _ in self.scanner(JobOptions()).findings(controls[:1]):
+        from spoofcheck.detect.controls import read_controls
+
+        folder = controls_dir()
+        for _ in self.scanner(JobOptions()).findings([folder / read_controls(folder)[0].file]):
             pass
 
     def run(self, connection: Connection, inbox: _Inbox, wanted: Examine) -> None:

@@ -54,9 +54,6 @@ GPU_PASS = PassLimits(files=64, size_bytes=200_000_000)
 _GONE = (EOFError, OSError, ValueError)
 """What a connection raises when its process ended, stalled, or said what it must not."""
 
-_RESTART_AFTER_S = (0.0, 1.0, 5.0, 30.0)
-"""Before a process that keeps ending is started again."""
-
 
 class Client(Protocol):
     """Who wants a file examined; called from the pool's threads."""
@@ -89,15 +86,20 @@ class PoolOptions:
     """How the pool runs.
 
     Attributes:
+        setup: what the processes load.
         workers: processes; None is one per core on a CPU, one on a GPU.
-        stall_s: a process that says nothing for so long while it examines is ended.
         temporary_dir: where the processes may leave temporary files.
+        stall_s: a process that says nothing for so long while it examines is ended.
+        module: that the processes run.
+        restart_after_s: before a process that keeps ending is started again; the last one for all further times.
     """
 
     setup: Setup
     workers: int | None
-    stall_s: float
     temporary_dir: Path
+    stall_s: float = 300.0
+    module: str = "spoofcheck.serve.modelprocess"
+    restart_after_s: tuple[float, ...] = (0.0, 1.0, 5.0, 30.0)
 
 
 class ModelPool:
@@ -214,7 +216,8 @@ class ModelPool:
                 process = None
             failures = 0 if passes else failures + 1
             with self._changed:
-                if self._changed.wait_for(lambda: self._is_closed, _RESTART_AFTER_S[min(failures, 3)]):
+                waits_s = self._options.restart_after_s
+                if self._changed.wait_for(lambda: self._is_closed, waits_s[min(failures, len(waits_s) - 1)]):
                     return
             self._restarted()
 
@@ -341,7 +344,7 @@ class _Process:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "spoofcheck.serve.modelprocess", str(theirs.fileno())],
+                [sys.executable, "-m", options.module, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

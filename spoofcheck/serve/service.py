@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from spoofcheck.serve.datafolder import DataFolder
-from spoofcheck.serve.engine import Engine, remove_job_files
+from spoofcheck.serve.engine import Engine, model_pool, remove_job_files
 from spoofcheck.serve.jobs import JobStore
 from spoofcheck.serve.metrics import Metrics
 from spoofcheck.serve.models import Job
@@ -57,7 +57,7 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
             again, failed = store.requeue_running()
             removed = folder.clean(store.known_ids())
             webhooks = Webhooks(receivers, store, metrics, _message)
-            engine = Engine(settings, store, metrics, webhooks.tell)
+            engine = Engine(settings, store, metrics, model_pool(settings, metrics), webhooks.tell)
             made = Service(settings, engine, store, metrics, webhooks)
             await engine.start()
             for job in store.queued():
