@@ -7,7 +7,6 @@ in added fields, which their clients pass over.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Coroutine
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
@@ -132,18 +131,23 @@ class _Told(_Camel):
     model: str = Field(description="name and version")
 
 
-class VoiceDetection(_Told):
-    """The answer of `POST /api/voice-detection`."""
-
+class _VoiceHead(_Camel):
     status: Literal["success"] = "success"
-    language: Language
+    language: Language = Field(description="as it was sent; nothing detects it")
 
 
-class Prediction(_Told):
-    """The answer of `POST /api/predict` to `Accept: application/json`."""
-
+class _TextHead(_Camel):
     status: Literal["success"] = "success"
     text: str = Field(description="the older API's text")
+
+
+class VoiceDetection(_Told, _VoiceHead):
+    """The answer of `POST /api/voice-detection`; the older contract's fields come first."""
+
+
+class Prediction(_Told, _TextHead):
+    """The answer of `POST /api/predict` to `Accept: application/json`."""
+
     scan: dict[str, Any] = Field(description="the document that `spoofcheck scan --json` writes (docs/json.md)")
 
 
@@ -280,9 +284,7 @@ async def predict(request: Request, who: Who) -> Response:
         scan=document.model_dump(mode="json"),
         **_fields(document, finding, told, settings.prior_synthetic),
     )
-    content = full.model_dump(mode="json", by_alias=True)
-    ordered = {"status": content.pop("status"), "text": content.pop("text"), **content}
-    return Response(json.dumps(ordered, ensure_ascii=False, allow_nan=False), media_type="application/json")
+    return Response(full.model_dump_json(by_alias=True), media_type="application/json")
 
 
 def prediction_text(finding: Finding, told: Opinion) -> str:

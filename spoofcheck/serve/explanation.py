@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from spoofcheck.render.acousticview import three_digits
-from spoofcheck.render.text import count, format_llr, format_ratio, format_span
+from spoofcheck.render.text import MISSING, count, format_llr, format_ratio, format_span
 from spoofcheck.render.verbal import strength
 from spoofcheck.schema import FLAGGED, AcousticMeasure, Finding, Span, Verdict, WindowResult
 
@@ -131,7 +131,10 @@ def _sentences(finding: Finding, told: Opinion, llr_bound: float) -> Iterator[st
         )
     measured = [_measured(measure) for measure in named_measures(finding)]
     if measured:
-        yield f"Measured beside it, without weight in the score: {'; '.join(measured)}."
+        yield (
+            "Measured beside it, without weight in the score (percentiles among human | synthetic reference "
+            f"recordings): {', '.join(measured)}."
+        )
     else:
         yield "No acoustic measures: too little speech to measure."
 
@@ -151,9 +154,7 @@ def _measured(measure: AcousticMeasure) -> str:
 
 
 def _percentiles(measure: AcousticMeasure) -> str:
-    shares = [
-        f"{share:.0f} of 100 {kind}"
-        for share, kind in ((measure.human_percentile, "human"), (measure.synthetic_percentile, "synthetic"))
-        if share is not None
-    ]
-    return f" (above {' and '.join(shares)} reference recordings)" if shares else ""
+    shares = [measure.human_percentile, measure.synthetic_percentile]
+    if shares == [None, None]:
+        return ""
+    return f" ({' | '.join(MISSING if share is None else f'{share:.0f}' for share in shares)})"

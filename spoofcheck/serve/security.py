@@ -103,7 +103,7 @@ class Guard:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                if message["status"] >= 400 and not await body.was_read():
+                if message["status"] >= 400 and not await body.was_read(lingers=message["status"] != 408):
                     MutableHeaders(scope=message)["Connection"] = "close"
                 _set_headers(message, request_id)
             await send(message)
@@ -137,9 +137,9 @@ class _Body:
             self._is_over = True
         return message
 
-    async def was_read(self) -> bool:
-        """Whether it was, or is now: a moment is waited for what is still under way, and that is passed over."""
-        if self._is_over or not self._may_linger:
+    async def was_read(self, *, lingers: bool) -> bool:
+        """Whether it was, or is now: a moment may be waited for what is still under way, and that is passed over."""
+        if self._is_over or not (lingers and self._may_linger):
             return self._is_over
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):

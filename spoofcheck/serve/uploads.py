@@ -231,6 +231,8 @@ def _kept(text: str, name: str | None, folder: Path, most_bytes: int) -> Upload:
     if plain.startswith("data:"):
         raise ApiError(400, "Send the base64 alone, without 'data:...;base64,' before it.")
     try:
+        if len(plain) % 4:
+            raise ValueError("a group is not whole")
         data = base64.b64decode(plain, validate=True)
     except ValueError as error:
         raise ApiError(400, "What should be base64 is not (RFC 4648, with padding).") from error
