@@ -317,7 +317,10 @@ def remove_job_files(settings: Settings, job_id: str) -> None:
 def model_pool(settings: Settings, metrics: Metrics) -> ModelPool:
     """The model processes that the settings ask for, not yet started."""
     setup = Setup(
-        models=(settings.model, *settings.more_models),
+        models=tuple(
+            str(model.absolute()) if isinstance(model, Path) else model
+            for model in (settings.model, *settings.more_models)
+        ),
         device=cast(DeviceName, settings.device),
         threshold_llr=settings.threshold_llr,
         controls=settings.controls,

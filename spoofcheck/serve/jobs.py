@@ -189,7 +189,8 @@ class JobStore:
             return connection.execute(text("SELECT 1")).scalar() == 1
 
     def _over(self, job_id: str, from_states: set[JobState], state: JobState, **values: Any) -> bool:
-        pending = col(JobRow.webhook_url).is_not(None)
+        # Nobody is told of a job that its owner took back.
+        pending = False if state is JobState.CANCELLED else col(JobRow.webhook_url).is_not(None)
         return self._move(job_id, from_states, state=state, finished_at=_now(), webhook_pending=pending, **values)
 
     def _move(self, job_id: str, from_states: set[JobState], **values: Any) -> bool:

@@ -6,7 +6,6 @@ Never pickles: a model process reads hostile recordings, and what it says is che
 from __future__ import annotations
 
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
@@ -22,11 +21,11 @@ class Setup(Value):
     """To a model process: what to load. The first message.
 
     Attributes:
-        models: as `nets.index.find_model` takes them; the first one is the default.
+        models: as `nets.index.find_model` takes them, directories by their absolute path; the first is the default.
     """
 
     kind: Literal["setup"] = "setup"
-    models: tuple[Path | str | None, ...] = Field(min_length=1)
+    models: tuple[str | None, ...] = Field(min_length=1)
     device: DeviceName
     threshold_llr: float | None
     controls: bool
