@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spoofcheck.detect.devices import DeviceName, pick_devices
+from spoofcheck.nets.precision import Precision, chosen_dtype
 
 Windows = Sequence[NDArray[np.float32]]
 """Windows of one length, each float32 `[window_samples]`."""
@@ -59,17 +60,20 @@ class TorchRunner(Runner):
     Args:
         program: moved to the device.
         device: one.
-        batch_windows: windows per forward pass, or None for the device's default. Halved for good on out-of-memory. A
-            CPU takes one at a time whatever this says: it rounds differently in other company, by up to 6e-6 of a raw
-            score, and single windows stay in its cache, which made them an eighth faster than four at a time.
+        batch_windows: windows per forward pass, or None for the device's default. Halved for good on out-of-memory.
+        dtype: what it computes in.
     """
 
-    def __init__(self, program: nn.Module, device: torch.device, batch_windows: int | None = None) -> None:
+    def __init__(
+        self,
+        program: nn.Module,
+        device: torch.device,
+        batch_windows: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.device = device
-        is_cpu = device.type == "cpu"
-        self.batch_windows = 1 if is_cpu else batch_windows or _AUTO_BATCH_WINDOWS[device.type]
-        # bf16 halves the time on CUDA; elsewhere float32 keeps scores equal to the reference.
-        self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        self.batch_windows = batch_windows or _AUTO_BATCH_WINDOWS.get(device.type, 1)
+        self.dtype = dtype
         self._program = program.to(device).eval()
 
     def submit(self, windows: Windows) -> Pending:
@@ -109,15 +113,27 @@ def joined(parts: Iterable[Tensors]) -> Tensors:
     return {name: torch.cat([value, *(part[name] for part in others)]) for name, value in first.items()}
 
 
-def build_runner(program: nn.Module, device: DeviceName = "auto", batch_windows: int | None = None) -> Runner:
+def build_runner(
+    program: nn.Module,
+    device: DeviceName = "auto",
+    batch_windows: int | None = None,
+    precision: Precision = "auto",
+) -> Runner:
     """The runner for a device.
 
     Args:
         program: moved to the device.
         device: `"auto"` takes CUDA, then MPS, then the CPU.
         batch_windows: windows per forward pass, or None for what suits the device.
+        precision: see `chosen_dtype`.
 
     Raises:
-        UsageError: the device asked for is not there.
+        UsageError: the device asked for is not there, or cannot compute like that.
     """
-    return TorchRunner(program, pick_devices(device)[0], batch_windows)
+    first = pick_devices(device)[0]
+    if first.type == "cpu":
+        # Built on this module.
+        from spoofcheck.detect.cpurunner import torch_runner
+
+        return torch_runner(program, precision)
+    return TorchRunner(program, first, batch_windows, chosen_dtype(precision, first, program))

@@ -16,6 +16,7 @@ from spoofcheck.detect.programs import HearingProgram, TracingProgram
 from spoofcheck.detect.runner import Runner, Tensors, build_runner
 from spoofcheck.nets.bundle import Bundle, TracerBundle
 from spoofcheck.nets.embedding import StatisticsEmbedding
+from spoofcheck.nets.precision import Precision
 
 __all__ = ["DeviceName", "HeardWindow", "TracedWindow", "TracerScorer", "WindowScorer", "fitted"]
 
@@ -85,6 +86,7 @@ class WindowScorer(BatchedNetwork[HeardWindow]):
         bundle: the detector.
         device: see `build_runner`, also for `batch_windows` and errors.
         tracer_head: of a tracer with the detector's own front-end, which is given the same features.
+        precision: see `chosen_dtype`.
     """
 
     def __init__(
@@ -93,8 +95,9 @@ class WindowScorer(BatchedNetwork[HeardWindow]):
         device: DeviceName = "auto",
         batch_windows: int | None = None,
         tracer_head: StatisticsEmbedding | None = None,
+        precision: Precision = "auto",
     ) -> None:
-        super().__init__(build_runner(HearingProgram(bundle.network, tracer_head), device, batch_windows))
+        super().__init__(build_runner(HearingProgram(bundle.network, tracer_head), device, batch_windows, precision))
         self._label_index = {label: i for i, label in enumerate(bundle.config.label_order)}
 
     def score(self, windows: Sequence[NDArray[np.float32]]) -> list[HeardWindow]:
@@ -127,8 +130,14 @@ class TracedWindow:
 class TracerScorer(BatchedNetwork[TracedWindow]):
     """Runs a loaded tracer over windows; other arguments and errors as for `build_runner`."""
 
-    def __init__(self, bundle: TracerBundle, device: DeviceName = "auto", batch_windows: int | None = None) -> None:
-        super().__init__(build_runner(TracingProgram(bundle.network), device, batch_windows))
+    def __init__(
+        self,
+        bundle: TracerBundle,
+        device: DeviceName = "auto",
+        batch_windows: int | None = None,
+        precision: Precision = "auto",
+    ) -> None:
+        super().__init__(build_runner(TracingProgram(bundle.network), device, batch_windows, precision))
         self.bundle = bundle
 
     def trace(self, windows: Sequence[NDArray[np.float32]]) -> list[TracedWindow]:

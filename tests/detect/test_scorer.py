@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from spoofcheck.detect.gallery import embedding_head
+from spoofcheck.detect.programs import HearingProgram
 from spoofcheck.detect.runner import Tensors, TorchRunner
 from spoofcheck.detect.scorer import TracerScorer, WindowScorer
 from spoofcheck.errors import UsageError
@@ -26,7 +27,7 @@ def test_the_raw_score_is_spoof_minus_bona_fide(tiny_model: Path, windows: list[
     with torch.inference_mode():
         logits = bundle.network(torch.from_numpy(np.stack(windows)))
     expected = (logits[:, 0] - logits[:, 1]).tolist()
-    heard = WindowScorer(bundle, "cpu").score(windows)
+    heard = WindowScorer(bundle, "cpu", precision="float32").score(windows)
     assert [window.raw_score for window in heard] == pytest.approx(expected, abs=1e-5)
     assert {window.validity_distance for window in heard} == {None}
 
@@ -60,7 +61,7 @@ def test_distances_are_those_of_the_gate_whatever_the_batch(
     assert gate is not None
     with torch.inference_mode():
         expected = [gate(bundle.network.front_end(torch.from_numpy(window[None]))).item() for window in windows]
-    heard = WindowScorer(bundle, "cpu", batch_windows).score(windows)
+    heard = WindowScorer(bundle, "cpu", batch_windows, precision="float32").score(windows)
     assert [window.validity_distance for window in heard] == pytest.approx(expected, rel=1e-5)
     assert len(set(expected)) == len(windows)
 
@@ -82,11 +83,11 @@ def test_nothing_to_score_is_no_error(tiny_model: Path) -> None:
 def test_out_of_memory_halves_the_batch_and_goes_on(
     tiny_model: Path, windows: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = WindowScorer(load_bundle(tiny_model), "cpu")
+    bundle = load_bundle(tiny_model)
+    scorer = WindowScorer(bundle, "cpu", precision="float32")
     expected = scorer.score(windows)
-    runner = scorer.runner
-    assert isinstance(runner, TorchRunner)
-    runner.batch_windows = 4  # as on a GPU
+    runner = TorchRunner(HearingProgram(bundle.network), torch.device("cpu"), 4)  # as on a GPU
+    scorer.runner = runner
     forward = runner._forward
     sizes: list[int] = []
 
