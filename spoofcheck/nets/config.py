@@ -154,6 +154,7 @@ class AasistConfig(_Config):
     stack_temperature: float = Field(default=100.0, gt=0)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     readout_dropout: float = Field(default=0.5, ge=0, lt=1)
+    maps_norm: bool = False
 
 
 class MelCnnConfig(_Config):
@@ -306,6 +307,9 @@ class _AnyModel(_Config):
     sample_rate_hz: Literal[16_000] = 16_000
     window_samples: PositiveInt = 64_000
     crop: CropConfig = CropConfig()
+    waveform: Literal["as-decoded"] = Field(
+        default="as-decoded", description="samples enter as they are: no change of level, no normalisation"
+    )
     licence: str
     training_data: str
     limitations: tuple[str, ...] = ()
