@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from spoofcheck.cli.export import export
 from spoofcheck.cli.status import ExitStatus
 
 app = typer.Typer(name="models", help="The models: list, show, verify.", no_args_is_help=True)
@@ -79,3 +80,6 @@ def verify(
         damaged = damaged or bool(problems)
         typer.echo(f"{name}: {'; '.join(problems) if problems else 'intact'}")
     return ExitStatus.FAILED if damaged else ExitStatus.CLEAR
+
+
+app.command("export")(export)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ Tensors = Mapping[str, Tensor]
 Pending = Callable[[], Tensors]
 """Waits for what was submitted. To be called once."""
 
+Runtime = Literal["torch", "onnx"]
+
 _AUTO_BATCH_WINDOWS = {"mps": 16, "cuda": 128}
 
 
@@ -36,12 +39,14 @@ class Runner(ABC):
     Attributes:
         device: where, as results name it.
         dtype: what the network computes in.
+        runtime: what runs it.
         batch_windows: how many windows at a time suit it; any number may be given.
         in_flight: how many submissions may wait for their turn before the first is asked for.
     """
 
     device: torch.device
     dtype: torch.dtype
+    runtime: Runtime = "torch"
     batch_windows: int
     in_flight: int = 1
 
@@ -118,6 +123,7 @@ def build_runner(
     device: DeviceName = "auto",
     batch_windows: int | None = None,
     precision: Precision = "auto",
+    runtime: Runtime = "torch",
 ) -> Runner:
     """The runner for a device.
 
@@ -126,11 +132,18 @@ def build_runner(
         device: `"auto"` takes CUDA, then MPS, then the CPU.
         batch_windows: windows per forward pass, or None for what suits the device.
         precision: see `chosen_dtype`.
+        runtime: `"onnx"` is ONNX Runtime, on a CPU and in float32.
 
     Raises:
-        UsageError: the device asked for is not there, or cannot compute like that.
+        UsageError: the device asked for is not there, or it or the runtime cannot compute like that.
+        ModelError: the runtime cannot run this network.
     """
-    first = pick_devices(device)[0]
+    first = pick_devices("cpu" if device == "auto" and runtime == "onnx" else device)[0]
+    if runtime == "onnx":
+        # An extra brings it.
+        from spoofcheck.detect.onnxrunner import onnx_runner
+
+        return onnx_runner(program, first, precision)
     if first.type == "cpu":
         # Built on this module.
         from spoofcheck.detect.cpurunner import torch_runner

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spoofcheck.detect.devices import DeviceName
 from spoofcheck.detect.programs import HearingProgram, TracingProgram
-from spoofcheck.detect.runner import Runner, Tensors, build_runner
+from spoofcheck.detect.runner import Runner, Runtime, Tensors, build_runner
 from spoofcheck.nets.bundle import Bundle, TracerBundle
 from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.precision import Precision
@@ -42,6 +42,11 @@ class BatchedNetwork(ABC, Generic[Row]):
     def dtype(self) -> torch.dtype:
         """What it computes in."""
         return self.runner.dtype
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs it."""
+        return self.runner.runtime
 
     @property
     def batch_windows(self) -> int:
@@ -86,7 +91,7 @@ class WindowScorer(BatchedNetwork[HeardWindow]):
         bundle: the detector.
         device: see `build_runner`, also for `batch_windows` and errors.
         tracer_head: of a tracer with the detector's own front-end, which is given the same features.
-        precision: see `chosen_dtype`.
+        precision: see `build_runner`, also for `runtime`.
     """
 
     def __init__(
@@ -96,8 +101,10 @@ class WindowScorer(BatchedNetwork[HeardWindow]):
         batch_windows: int | None = None,
         tracer_head: StatisticsEmbedding | None = None,
         precision: Precision = "auto",
+        runtime: Runtime = "torch",
     ) -> None:
-        super().__init__(build_runner(HearingProgram(bundle.network, tracer_head), device, batch_windows, precision))
+        program = HearingProgram(bundle.network, tracer_head)
+        super().__init__(build_runner(program, device, batch_windows, precision, runtime))
         self._label_index = {label: i for i, label in enumerate(bundle.config.label_order)}
 
     def score(self, windows: Sequence[NDArray[np.float32]]) -> list[HeardWindow]:

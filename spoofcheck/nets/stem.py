@@ -98,13 +98,18 @@ def compressed_spectrum(waveform: Tensor, window: Tensor, *, hop_samples: int, c
 
     Shape: `[B, N]` -> `[B, 2, fft_samples / 2 + 1, N // hop_samples]`: real and imaginary part, frequency,
     frame. Both ends are padded by reflection with half of what a window extends over its hop.
-
-    The scale `|X|^(c-1)` is taken from a floored power, not from a square root, so that its gradient at an
-    empty bin is zero, never NaN.
     """
     pad = (len(window) - hop_samples) // 2
     padded = F.pad(waveform.unsqueeze(1), (pad, pad), mode="reflect").squeeze(1)
     spectrum = torch.stft(padded, len(window), hop_length=hop_samples, window=window, center=False, return_complex=True)
-    parts = torch.view_as_real(spectrum)
-    power = parts.square().sum(dim=-1, keepdim=True).clamp(min=_POWER_FLOOR)
-    return (parts * power.pow((compression - 1) / 2)).permute(0, 3, 1, 2)
+    return scaled_spectrum(torch.view_as_real(spectrum).permute(0, 3, 1, 2), compression)
+
+
+def scaled_spectrum(parts: Tensor, compression: float) -> Tensor:
+    """Magnitudes raised to `compression`, phases kept. Shape: `[B, 2, bins, frames]` to the same.
+
+    The scale `|X|^(c-1)` is taken from a floored power, not from a square root, so that its gradient at an
+    empty bin is zero, never NaN.
+    """
+    power = parts.square().sum(dim=1, keepdim=True).clamp(min=_POWER_FLOOR)
+    return parts * power.pow((compression - 1) / 2)
