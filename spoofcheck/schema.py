@@ -281,7 +281,8 @@ class ControlResult(_Model):
     raw_score: float | None = Field(description="mean raw score")
     spoof_llr: float | None = Field(description="pooled LLR")
     as_expected: bool | None = Field(
-        description="false: no result of this run can be relied on; null: an uncalibrated model gave no verdict to judge"
+        description="false: no result of this run can be relied on; null: the model is uncalibrated, and says nothing "
+        "that a control could contradict"
     )
     message: str = Field(description="one sentence")
 
@@ -565,6 +566,7 @@ class OptionsInfo(_Model):
     partial_threshold_llr: float | None = Field(description="least mean LLR of such a stretch; null likewise")
     device: str = Field(description="where the network ran")
     dtype: str = Field(description="its floating point type")
+    runtime: Literal["torch", "onnx"] = Field(default="torch", description="what ran it")
     trace_all: bool = Field(default=False, description="whether exhibits were traced whatever their verdict")
 
 
@@ -583,6 +585,46 @@ class ScanDocument(_Model):
     note: OutsideText | None = Field(default=None, description="the examiner's free text; null without any")
     controls: tuple[ControlResult, ...] = Field(default=(), description="empty when none were scored")
     findings: tuple[Finding, ...] = Field(description="in the order of the inputs")
+
+    @model_validator(mode="after")
+    def _ratios_come_from_a_calibration(self) -> Self:
+        options = self.options
+        thresholds = (
+            options.spoof_threshold_llr,
+            options.bonafide_threshold_llr,
+            options.window_threshold_llr,
+            options.partial_threshold_llr,
+        )
+        if self.model.calibration is not None:
+            if None in thresholds:
+                raise ValueError("the model is calibrated, but a threshold of its rule is missing")
+            if any(finding.verdict is Verdict.UNCALIBRATED for finding in self.findings):
+                raise ValueError("the model is calibrated, but a finding's verdict is 'uncalibrated'")
+            return self
+        if thresholds != (None,) * len(thresholds):
+            raise ValueError("the model is uncalibrated, but there are thresholds for its likelihood ratios")
+        for finding in self.findings:
+            if _has_ratio(finding):
+                raise ValueError(f"the model is uncalibrated, but there is a likelihood ratio for {finding.path!r}")
+            if finding.verdict not in _WITHOUT_RATIO:
+                raise ValueError(f"the model is uncalibrated, but there is a verdict for {finding.path!r}")
+        if any(control.spoof_llr is not None for control in self.controls):
+            raise ValueError("the model is uncalibrated, but there is a likelihood ratio for a control")
+        return self
+
+
+_WITHOUT_RATIO = frozenset({Verdict.UNCALIBRATED, Verdict.INCONCLUSIVE, Verdict.SKIPPED})
+"""What an uncalibrated model's findings may be: without a scored window they are inconclusive as any other."""
+
+
+def _has_ratio(finding: Finding) -> bool:
+    """Whether a finding states a likelihood ratio of synthetic against human speech anywhere."""
+    return (
+        finding.spoof_llr is not None
+        or bool(finding.spans or finding.excerpts)
+        or finding.stability is not None
+        or any(window.spoof_llr is not None for window in finding.windows)
+    )
 
 
 ModelInfo.model_rebuild()

@@ -262,7 +262,9 @@ def measure(request: Request, team: Team | None) -> tuple[EvaluationDocument | C
         own = replace(options, threshold=options.threshold or own_threshold)
         if contender.name in records:
             own = replace(own, seen_systems=frozenset(records[contender.name].seen_systems))
-        each_options.append(own if contender.scores else replace(own, scores_are_llrs=True))
+        if subject.model is not None:
+            own = replace(own, scores_are_llrs=subject.model.calibration is not None)
+        each_options.append(own)
     if request.is_comparison:
         return compare(subjects, each_options, circumstances), subjects
     return detection_document(subjects[0], each_options[0], circumstances), subjects
