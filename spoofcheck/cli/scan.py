@@ -44,6 +44,21 @@ class Device(StrEnum):
     MPS = "mps"
 
 
+class Precision(StrEnum):
+    """What the network computes in."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BF16 = "bf16"
+
+
+class Runtime(StrEnum):
+    """What runs the network."""
+
+    TORCH = "torch"
+    ONNX = "onnx"
+
+
 _INPUTS = "Inputs"
 _ANALYSIS = "Analysis"
 _TRACING = "Tracing"
@@ -157,6 +172,17 @@ def scan(
         ),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.", rich_help_panel=_ANALYSIS)] = Device.AUTO,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="What the network computes in; auto: bf16 where the device has it and its error was measured.",
+            rich_help_panel=_ANALYSIS,
+        ),
+    ] = Precision.AUTO,
+    runtime: Annotated[
+        Runtime,
+        typer.Option(help="What runs the network; onnx needs the extra of that name.", rich_help_panel=_ANALYSIS),
+    ] = Runtime.TORCH,
     batch_size: Annotated[
         str,
         typer.Option(
@@ -337,6 +363,8 @@ def scan(
         vad=vad,
         threshold_llr=threshold,
         device=device.value,
+        precision=precision.value,
+        runtime=runtime.value,
         batch_windows=batch_windows,
         workers=workers,
         trace=trace,

@@ -28,12 +28,14 @@ from spoofcheck.detect.exhibittracer import ExhibitTracer, Wanted, enrolled_sour
 from spoofcheck.detect.findings import recording_finding, skipped_finding
 from spoofcheck.detect.progress import NoProgress, Progress
 from spoofcheck.detect.readers import Readers
+from spoofcheck.detect.runner import Runtime
 from spoofcheck.detect.scorer import DeviceName, HeardWindow, WindowScorer
 from spoofcheck.detect.tracing import Trace, windows_to_trace
 from spoofcheck.detect.validity import window_llr
 from spoofcheck.errors import InputError, UsageError
 from spoofcheck.nets.bundle import Bundle, load_bundle, load_tracer
 from spoofcheck.nets.index import find_model
+from spoofcheck.nets.precision import Precision
 from spoofcheck.schema import FLAGGED, Finding, Reason
 from spoofcheck.types import (
     AudioFile,
@@ -63,6 +65,10 @@ class ScanOptions:
     vad: bool = True
     threshold_llr: float | None = None
     device: DeviceName = "auto"
+    precision: Precision = "auto"
+    """What the networks compute in; `"auto"` is bfloat16 where the device has it and its shift was measured."""
+    runtime: Runtime = "torch"
+    """What runs the detector's network on a CPU, and with it a tracer that shares its front-end."""
     batch_windows: int | None = None
     workers: int | None = None
     trace: bool = True
@@ -106,6 +112,8 @@ class Scanner:
             self.options.device,
             self.options.batch_windows,
             None if self.tracer is None else self.tracer.shared_head,
+            self.options.precision,
+            self.options.runtime,
         )
         self._gatherer = self._load_gatherer() if self.options.evidence.is_any else None
 
@@ -151,7 +159,7 @@ class Scanner:
                 return None
             bundle = shipped
         enrolled = enrolled_sources(bundle, options.sources) if options.use_sources else None
-        return ExhibitTracer(self.bundle, bundle, enrolled, options.device, options.batch_windows)
+        return ExhibitTracer(self.bundle, bundle, enrolled, options.device, options.batch_windows, options.precision)
 
     def findings(self, inputs: Iterable[Path | Skipped], progress: Progress | None = None) -> Iterator[Finding]:
         """Judge inputs one by one, lazily; closing the iterator stops the readers.
