@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -200,6 +201,14 @@ def scan(
             show_default="by cores",
         ),
     ] = None,
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate/--no-isolate",
+            help="Read in processes with limits on time and memory, so that a hostile file costs itself alone.",
+            rich_help_panel=_ANALYSIS,
+        ),
+    ] = False,
     case_file: Annotated[
         Path | None,
         typer.Option(
@@ -367,6 +376,7 @@ def scan(
         runtime=runtime.value,
         batch_windows=batch_windows,
         workers=workers,
+        isolation="processes" if isolate else "threads",
         trace=trace,
         tracer=tracer,
         trace_all=trace_all,
@@ -384,8 +394,9 @@ def scan(
     model_of_run = model_info(scanner.bundle)
     case = _case(scanner, unknowns)
     started_at = datetime.now(UTC)
-    scored = control_results(scanner.bare()) if controls else ()
-    examined, complete = _examined(scanner, inputs, quiet)
+    with scanner.processes or nullcontext():
+        scored = control_results(scanner.bare()) if controls else ()
+        examined, complete = _examined(scanner, inputs, quiet)
     findings, groups, case = _grouped(scanner, [finding for _, finding in examined], case)
     places = [path for path, _ in examined]
     if case_info is not None and case_file is not None:
@@ -530,7 +541,7 @@ def _reproducible(document: ScanDocument) -> ScanDocument:
 
 
 def _control_warnings(controls: Sequence[ControlResult]) -> list[str]:
-    return [f"CONTROL FAILED: {control.message}" for control in controls if not control.as_expected]
+    return [f"CONTROL FAILED: {control.message}" for control in controls if control.as_expected is False]
 
 
 def _custody_warnings(findings: Sequence[Finding]) -> list[str]:
