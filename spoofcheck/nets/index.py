@@ -20,7 +20,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,6 +38,9 @@ RECORD_FILE = "training.json"
 ORIGIN_FILE = "origin.json"
 _FURTHER_FILES = (RECORD_FILE, PLOT_FILE)
 """What `spoofcheck train` leaves beside them: its record, and the plot that the card shows. Others may lack both."""
+
+Arch = Literal["xlsr-nes2net-la", "xlsr-nes2net-x", "xlsr-aasist", "xlsr-tracer"]
+"""The published systems whose checkpoints can be imported: `nets.published.ARCHITECTURES`."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _CHUNK_BYTES = 1 << 20
@@ -71,7 +74,7 @@ class PublishedEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repository: str = Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$")
-    arch: str
+    arch: Arch
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$", description="commit")
     file: str | None = Field(default=None, description="in the repository; null: the only checkpoint there")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="of that file")
@@ -103,7 +106,7 @@ class Origin(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    arch: str
+    arch: Arch
     repository: str | None = None
     revision: str | None = None
     file: str
@@ -348,6 +351,21 @@ def _entry_of(directory: Path, version: str) -> ModelEntry:
         for name in listed
     }
     return ModelEntry(version=version, files=files)
+
+
+def checked_sha256(path: Path, expected: str | None) -> str:
+    """SHA-256 of a file, checked against the expected one where there is one.
+
+    Raises:
+        ModelError: it cannot be read, or is not the expected one.
+    """
+    try:
+        actual = file_sha256(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    if expected is not None and actual != expected:
+        raise ModelError(f"{path}: SHA-256 is {actual}, expected {expected}: damaged, or not the same file")
+    return actual
 
 
 def is_plain_name(name: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from spoofcheck.errors import ModelError, OutputError, UsageError
+from spoofcheck.errors import OutputError, UsageError
 from spoofcheck.nets.checkpoints import read_checkpoint
 from spoofcheck.nets.config import (
     CONFIG_FILE,
@@ -36,8 +36,8 @@ from spoofcheck.nets.fairseq import Converted, Layout, convert, detector_layout,
 from spoofcheck.nets.index import (
     CARD_FILE,
     WEIGHTS_FILE,
+    Arch,
     Origin,
-    file_sha256,
     is_plain_name,
     read_index,
     write_origin,
@@ -69,7 +69,7 @@ class Architecture:
         return detector_layout(self.front_end, self.back_end)
 
 
-ARCHITECTURES = {
+ARCHITECTURES: dict[Arch, Architecture] = {
     "xlsr-nes2net-la": Architecture(XlsrConfig(), Nes2NetLaConfig()),
     "xlsr-nes2net-x": Architecture(XlsrConfig(), Nes2NetXConfig()),
     "xlsr-aasist": Architecture(XlsrConfig(), AasistConfig(maps_norm=True)),
@@ -94,7 +94,7 @@ class Description:
     """
 
     name: str
-    arch: str
+    arch: Arch
     licence: str
     training_data: str
     limitations: tuple[str, ...]
@@ -159,21 +159,6 @@ def import_checkpoint(
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
     return Imported(out, origin)
-
-
-def checked_sha256(checkpoint: Path, expected: str | None) -> str:
-    """SHA-256 of a checkpoint.
-
-    Raises:
-        ModelError: it cannot be read, or is not the expected one.
-    """
-    try:
-        actual = file_sha256(checkpoint)
-    except OSError as error:
-        raise ModelError(f"{checkpoint}: cannot be read ({error.strerror})") from error
-    if expected is not None and actual != expected:
-        raise ModelError(f"{checkpoint}: SHA-256 is {actual}, expected {expected}: damaged, or not the same file")
-    return actual
 
 
 def _config(architecture: Architecture, description: Description, sha256: str) -> AnyModelConfig:
