@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from spoofcheck.cli.verifying import Check, Difference, Evidence
     from spoofcheck.detect.runner import Runtime
     from spoofcheck.detect.scorer import DeviceName
+    from spoofcheck.nets.precision import Precision
     from spoofcheck.schema import Finding, ScanDocument
 
 _SHOWN_DIFFERENCES = 200
@@ -160,7 +161,7 @@ def _recomputed(
             vad=options.vad,
             threshold_llr=options.spoof_threshold_llr,
             device=_device(options.device),
-            precision="float32" if options.dtype == "float32" else "bf16",
+            precision=_precision(options.dtype, _device(options.device)),
             runtime=_runtime(options.runtime),
             # A verdict that a flip made inconclusive comes out again only with the same test.
             evidence=EvidenceOptions(stability=any(finding.stability for finding in document.findings)),
@@ -177,7 +178,7 @@ def _recomputed(
         digest = recorded[0].sha256
         differing += differences(labels[path], recorded, [finding for finding in again if finding.sha256 == digest])
     same = same_kind_of_machine(document, str(scanner.scorer.device), platform.platform(), tool_info(()).libraries)
-    same = same and scanner.scorer.runtime == options.runtime
+    same = same and (in_force.dtype, in_force.runtime) == (options.dtype, options.runtime)
     return check_scores(differing, len(found), same_kind=same, dtype=options.dtype), differing
 
 
@@ -196,6 +197,13 @@ def _device(recorded: str) -> DeviceName:
     if recorded.startswith("cuda") and torch.cuda.is_available():
         return "cuda"
     return "mps" if recorded.startswith("mps") and torch.backends.mps.is_available() else "cpu"
+
+
+def _precision(recorded: str, device: DeviceName) -> Precision:
+    """What the document's scores were computed in, where this machine has it; else float32."""
+    from spoofcheck.nets.precision import has_native_bf16
+
+    return "bf16" if recorded != "float32" and (device == "cuda" or has_native_bf16()) else "float32"
 
 
 def _runtime(recorded: Runtime) -> Runtime:

@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 from spoofcheck.detect.runner import Pending, Runner, Tensors, Windows, joined
-from spoofcheck.nets.precision import Precision, chosen_dtype, lowered
+from spoofcheck.nets.precision import Precision, chosen_dtype, has_stem, lowered
 
 Compute = Callable[[Tensor], Tensors]
 """From one waveform `[1, N]` to tensors by name, each `[1, ...]`; called from several threads at once."""
@@ -60,17 +60,19 @@ def torch_runner(program: nn.Module, precision: Precision, threads: int | None =
     """A runner of torch itself.
 
     Args:
-        program: left as it is where the precision is float32; otherwise a copy of it runs.
+        program: left as it is; in bfloat16 a copy of it may run.
         precision: see `chosen_dtype`.
         threads: as for `CpuRunner`.
     """
     dtype = chosen_dtype(precision, _CPU, program)
     is_reduced = dtype is not torch.float32
-    network = (lowered(program) if is_reduced else program.to(_CPU)).eval()
+    is_prepared = is_reduced and has_stem(program)
+    network = (lowered(program) if is_prepared else program.to(_CPU)).eval()
+    needs_autocast = is_reduced and not is_prepared
 
     def compute(waveform: Tensor) -> Tensors:
         # Both modes belong to the thread that enters them.
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_reduced):
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=needs_autocast):
             outputs: Tensors = network(waveform)
         return outputs
 

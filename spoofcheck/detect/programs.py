@@ -35,7 +35,8 @@ class HearingProgram(nn.Module):
         if heard.distances is not None:
             outputs["distances"] = heard.distances
         if self.tracer_head is not None:
-            outputs["embedding"] = self.tracer_head.embed(heard.features)
+            head, pooled = self.tracer_head, heard.pooled
+            outputs["embedding"] = head.embed(heard.features) if pooled is None else head.embed_pooled(pooled)
         return outputs
 
 

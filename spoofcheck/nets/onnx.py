@@ -7,7 +7,6 @@ and the rest of the graph is the network as it is.
 
 from __future__ import annotations
 
-import copy
 import io
 import warnings
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spoofcheck.errors import ModelError, UsageError
+from spoofcheck.nets.precision import with_stems
 from spoofcheck.nets.statistics import VoiceStatistics
 from spoofcheck.nets.stem import SpectralStem, peak_normalise, scaled_spectrum
 
@@ -62,7 +62,7 @@ def onnx_graph(program: nn.Module, metadata: Mapping[str, str] | None = None) ->
     for module in program.modules():
         if isinstance(module, VoiceStatistics):
             raise ModelError("no ONNX graph can be made of this model: librosa computes its voice statistics")
-    named = _Named(_exportable(program)).eval()
+    named = _Named(with_stems(program, _ConvolvedStem)).eval()
     example = torch.zeros(1, _EXAMPLE_SAMPLES)
     with torch.inference_mode():
         names = list(named.program(example))
@@ -159,13 +159,3 @@ class _ConvolvedStem(nn.Module):
         spectrum = F.conv1d(padded, self.rows, stride=self.hop_samples)
         parts = spectrum.reshape(spectrum.shape[0], 2, -1, spectrum.shape[2])
         return cast(Tensor, self.cnn(scaled_spectrum(parts, self.compression)).flatten(1, 2))
-
-
-def _exportable(program: nn.Module) -> nn.Module:
-    """A copy in which every stem is one that a graph can hold."""
-    prepared = copy.deepcopy(program)
-    for module in list(prepared.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, SpectralStem):
-                setattr(module, name, _ConvolvedStem(child))
-    return prepared

@@ -71,7 +71,7 @@ def test_features_are_computed_once_for_score_distance_and_embedding(tmp_path: P
     tracer = load_tracer(embedding_tracer(tmp_path / "tracer"))
     calls: list[int] = []
     bundle.network.front_end.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
-    heard = WindowScorer(bundle, "cpu", 5, embedding_head(tracer)).score(windows)
+    heard = WindowScorer(bundle, "cpu", 5, embedding_head(tracer), "float32").score(windows)
     assert calls == [1, 1, 1, 1, 1]
     assert all(window.validity_distance is not None and window.embedding is not None for window in heard)
 
