@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -12,6 +13,23 @@ _ROOT = _PACKAGE.parent
 def models_dir() -> Path:
     """Directory with `index.json` and one folder per shipped model."""
     return _BUNDLED / "models" if _BUNDLED.is_dir() else _ROOT / "models"
+
+
+def user_data_dir() -> Path:
+    """Where a user's own sources, models and the like are kept.
+
+    That is `spoofcheck` in `$XDG_DATA_HOME` where it is an absolute path, and in `~/.local/share` else (XDG Base
+    Directory 0.8).
+    """
+    named = os.environ.get("XDG_DATA_HOME", "")
+    # The specification has relative paths ignored.
+    folder = Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "share"
+    return folder / "spoofcheck"
+
+
+def user_models_dir() -> Path:
+    """Directory with one folder per model that the user pulled or imported; it need not exist."""
+    return user_data_dir() / "models"
 
 
 def templates_dir() -> Path:

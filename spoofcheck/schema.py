@@ -42,6 +42,7 @@ class Verdict(StrEnum):
     SPOOF = "spoof"
     PARTIAL = "partial"
     INCONCLUSIVE = "inconclusive"
+    UNCALIBRATED = "uncalibrated"
     SKIPPED = "skipped"
 
 
@@ -67,7 +68,9 @@ class WindowResult(_Model):
     end_s: float = Field(ge=0, description="end of what the recording gives to this window")
     speech_s: float | None = Field(description="seconds of speech inside; null when voice activity was not measured")
     raw_score: float | None = Field(description="spoof logit minus bona fide logit; null when not scored")
-    spoof_llr: float | None = Field(description="natural-log LR, positive supports synthetic; null when not scored")
+    spoof_llr: float | None = Field(
+        description="natural-log LR, positive supports synthetic; null when not scored, and by an uncalibrated model"
+    )
     not_scored: str | None = Field(default=None, description="why the window has no score, e.g. 'no-speech'")
     validity_distance: float | None = Field(
         default=None, description="of its features to the calibration data; null without a validity gate or score"
@@ -277,7 +280,10 @@ class ControlResult(_Model):
     verdict: Verdict = Field(description="what the decision rule says of it")
     raw_score: float | None = Field(description="mean raw score")
     spoof_llr: float | None = Field(description="pooled LLR")
-    as_expected: bool = Field(description="false: no result of this run can be relied on")
+    as_expected: bool | None = Field(
+        description="false: no result of this run can be relied on; null: the model is uncalibrated, and says nothing "
+        "that a control could contradict"
+    )
     message: str = Field(description="one sentence")
 
 
@@ -412,7 +418,9 @@ class ModelInfo(_Model):
     config_sha256: str = Field(description="SHA-256 of config.json")
     licence: str = Field(description="of the weights")
     training_data: str = Field(description="what the model was trained on")
-    calibration: CalibrationInfo = Field(description="from raw score to LLR")
+    calibration: CalibrationInfo | None = Field(
+        default=None, description="from raw score to LLR; null for an uncalibrated model, which gives neither"
+    )
     limitations: tuple[str, ...] = Field(description="what the model must not be relied on for")
     validation: tuple[ValidationFigure, ...] = Field(default=(), description="measured error figures")
     validity: ValidityInfo | None = Field(default=None, description="limits of the validity gate; null without one")
@@ -551,13 +559,14 @@ class OptionsInfo(_Model):
     vad: bool = Field(description="whether windows without speech were left unscored")
     min_window_speech_s: float = Field(description="speech a window needs to be scored")
     min_exhibit_speech_s: float = Field(description="speech an exhibit needs for a verdict")
-    spoof_threshold_llr: float = Field(description="at or above: spoof")
-    bonafide_threshold_llr: float = Field(description="at or below: bonafide")
-    window_threshold_llr: float = Field(description="windows at or above count as flagged")
+    spoof_threshold_llr: float | None = Field(description="at or above: spoof; null for an uncalibrated model")
+    bonafide_threshold_llr: float | None = Field(description="at or below: bonafide; null likewise")
+    window_threshold_llr: float | None = Field(description="windows at or above count as flagged; null likewise")
     partial_min_windows: int = Field(ge=1, description="fewest consecutive flagged windows that make a stretch")
-    partial_threshold_llr: float = Field(description="least mean LLR of such a stretch")
+    partial_threshold_llr: float | None = Field(description="least mean LLR of such a stretch; null likewise")
     device: str = Field(description="where the network ran")
     dtype: str = Field(description="its floating point type")
+    runtime: Literal["torch", "onnx"] = Field(default="torch", description="what ran it")
     trace_all: bool = Field(default=False, description="whether exhibits were traced whatever their verdict")
 
 
@@ -576,6 +585,46 @@ class ScanDocument(_Model):
     note: OutsideText | None = Field(default=None, description="the examiner's free text; null without any")
     controls: tuple[ControlResult, ...] = Field(default=(), description="empty when none were scored")
     findings: tuple[Finding, ...] = Field(description="in the order of the inputs")
+
+    @model_validator(mode="after")
+    def _ratios_come_from_a_calibration(self) -> Self:
+        options = self.options
+        thresholds = (
+            options.spoof_threshold_llr,
+            options.bonafide_threshold_llr,
+            options.window_threshold_llr,
+            options.partial_threshold_llr,
+        )
+        if self.model.calibration is not None:
+            if None in thresholds:
+                raise ValueError("the model is calibrated, but a threshold of its rule is missing")
+            if any(finding.verdict is Verdict.UNCALIBRATED for finding in self.findings):
+                raise ValueError("the model is calibrated, but a finding's verdict is 'uncalibrated'")
+            return self
+        if thresholds != (None,) * len(thresholds):
+            raise ValueError("the model is uncalibrated, but there are thresholds for its likelihood ratios")
+        for finding in self.findings:
+            if _has_ratio(finding):
+                raise ValueError(f"the model is uncalibrated, but there is a likelihood ratio for {finding.path!r}")
+            if finding.verdict not in _WITHOUT_RATIO:
+                raise ValueError(f"the model is uncalibrated, but there is a verdict for {finding.path!r}")
+        if any(control.spoof_llr is not None for control in self.controls):
+            raise ValueError("the model is uncalibrated, but there is a likelihood ratio for a control")
+        return self
+
+
+_WITHOUT_RATIO = frozenset({Verdict.UNCALIBRATED, Verdict.INCONCLUSIVE, Verdict.SKIPPED})
+"""What an uncalibrated model's findings may be: without a scored window they are inconclusive as any other."""
+
+
+def _has_ratio(finding: Finding) -> bool:
+    """Whether a finding states a likelihood ratio of synthetic against human speech anywhere."""
+    return (
+        finding.spoof_llr is not None
+        or bool(finding.spans or finding.excerpts)
+        or finding.stability is not None
+        or any(window.spoof_llr is not None for window in finding.windows)
+    )
 
 
 ModelInfo.model_rebuild()

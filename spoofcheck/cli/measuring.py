@@ -248,7 +248,11 @@ def measure(request: Request, team: Team | None) -> tuple[EvaluationDocument | C
     )
     check_options(options)
     records = _records(request) if not train else {}
-    caveats = [*_overlap(clips, train, dev), *_record_caveats(records, clips)]
+    caveats = [
+        *_overlap(clips, train, dev),
+        *_record_caveats(records, clips),
+        *_calibration_caveats(request.models, clips),
+    ]
     circumstances = _circumstances(request, caveats)
     if team is not None and request.contenders[0].is_tracer:
         return _tracer_document(request, clips, circumstances, team), ()
@@ -262,7 +266,9 @@ def measure(request: Request, team: Team | None) -> tuple[EvaluationDocument | C
         own = replace(options, threshold=options.threshold or own_threshold)
         if contender.name in records:
             own = replace(own, seen_systems=frozenset(records[contender.name].seen_systems))
-        each_options.append(own if contender.scores else replace(own, scores_are_llrs=True))
+        if subject.model is not None:
+            own = replace(own, scores_are_llrs=subject.model.calibration is not None)
+        each_options.append(own)
     if request.is_comparison:
         return compare(subjects, each_options, circumstances), subjects
     return detection_document(subjects[0], each_options[0], circumstances), subjects
@@ -392,6 +398,26 @@ def _record_caveats(records: Mapping[str, DataRecord], clips: Sequence[Clip]) ->
                 raise UsageError(f"{name} was trained on these very recordings: figures on them say nothing")
             message = f"These are the {part} data that chose {name}'s epoch, calibration and thresholds."
             yield Caveat(code="measured-on-dev", message=message)
+
+
+def _calibration_caveats(models: Iterable[Contender], clips: Sequence[Clip]) -> Iterator[Caveat]:
+    """Look whether the clips are those that a model was calibrated on by its user."""
+    from spoofcheck.evalschema import Caveat
+    from spoofcheck.evaluation.audit import manifest_sha256
+    from spoofcheck.evaluation.usercalibration import present, read_calibration_record
+
+    for each in models:
+        record = None if each.model is None else read_calibration_record(each.model)
+        if record is None:
+            continue
+        there = present(clips)
+        # Hashing is only worth its time where the numbers of clips agree.
+        if record.clips == Counter(clip.label for clip in there) and record.clips_sha256 == manifest_sha256(there):
+            message = (
+                f"{each.name} was calibrated on these very recordings: its LLRs fit them better than others. Its card "
+                "has the figures of a cross-validation."
+            )
+            yield Caveat(code="measured-on-calibration-data", message=message)
 
 
 def _seen_systems(train: Sequence[Clip]) -> frozenset[str] | None:

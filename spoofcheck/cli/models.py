@@ -1,4 +1,4 @@
-"""`spoofcheck models`: what is shipped, what it is made of, whether it is intact."""
+"""`spoofcheck models`: which there are, what they are made of, whether they are intact."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ from typing import Annotated
 
 import typer
 
+from spoofcheck.cli.calibrate import calibrate
+from spoofcheck.cli.export import export
+from spoofcheck.cli.importing import import_, pull
 from spoofcheck.cli.status import ExitStatus
 
-app = typer.Typer(name="models", help="The models: list, show, verify.", no_args_is_help=True)
+app = typer.Typer(name="models", help="The models: list, show, verify, pull, import.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_() -> None:
-    """List the shipped models; the default comes first."""
+    """List the models: the shipped ones, the default first, then those you pulled or imported."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    from spoofcheck.nets.config import read_any_config
-    from spoofcheck.nets.index import list_models, read_index
-    from spoofcheck.resources import models_dir
+    from spoofcheck.errors import ModelError
+    from spoofcheck.nets.config import ModelConfig, read_any_config
+    from spoofcheck.nets.index import WEIGHTS_FILE, list_models, list_user_models, read_index
+    from spoofcheck.render.text import printable
+    from spoofcheck.resources import models_dir, user_models_dir
 
     index = read_index()
+    own = list_user_models()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("model", "task", "version", "architecture", "size", "licence", ""):
         # The name is what other commands take: a narrow terminal must not break it; the rest must not be cut short.
@@ -40,7 +47,31 @@ def list_() -> None:
             config.licence,
             "default" if name == index.default else "",
         )
-    Console().print(table)
+    for name in own:
+        directory = user_models_dir() / name
+        try:
+            config = read_any_config(directory)
+            size_bytes = (directory / WEIGHTS_FILE).stat().st_size
+        except (ModelError, OSError) as error:
+            table.add_row(name, "", "", Text(printable(f"damaged: {error}")), "", "", "yours")
+            continue
+        uncalibrated = isinstance(config, ModelConfig) and config.calibration is None
+        table.add_row(
+            name,
+            config.task,
+            Text(printable(config.version)),
+            config.architecture,
+            f"{size_bytes / 1e6:,.1f} MB",
+            Text(printable(config.licence)),
+            "yours, uncalibrated" if uncalibrated else "yours",
+        )
+    console = Console()
+    console.print(table)
+    if own:
+        typer.echo(f"yours: in {user_models_dir()}")
+    for name, entry in index.published.items():
+        if name not in own:
+            typer.echo(f"published: {name} ({entry.licence}); 'spoofcheck models pull {name}' downloads it")
 
 
 @app.command("show")
@@ -70,12 +101,20 @@ def verify(
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Models to check; all by default.")
     ] = None,
 ) -> int:
-    """Compare the files of the shipped models with the recorded sizes and SHA-256; exits with 2 on any difference."""
-    from spoofcheck.nets.index import list_models, verify_model
+    """Compare the files of the models, yours included, with the recorded sizes and SHA-256; exits with 2 on any
+    difference.
+    """
+    from spoofcheck.nets.index import list_models, list_user_models, verify_model
 
     damaged = False
-    for name in names or list_models():
+    for name in names or (*list_models(), *list_user_models()):
         problems = verify_model(name)
         damaged = damaged or bool(problems)
         typer.echo(f"{name}: {'; '.join(problems) if problems else 'intact'}")
     return ExitStatus.FAILED if damaged else ExitStatus.CLEAR
+
+
+app.command("pull")(pull)
+app.command("import")(import_)
+app.command("export")(export)
+app.command("calibrate")(calibrate)

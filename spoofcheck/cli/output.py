@@ -52,12 +52,17 @@ def write_output(target: Path, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
+    write_bytes(target, text.encode("utf-8"))
+
+
+def write_bytes(target: Path, data: bytes) -> None:
+    """Write a file, all or nothing; errors as for `write_output`."""
     beside: Path | None = None
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:40]}-", dir=target.absolute().parent)
         beside = Path(name)
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp's files are private; a result follows the user's umask like any other file.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -42,6 +43,21 @@ class Device(StrEnum):
     CPU = "cpu"
     CUDA = "cuda"
     MPS = "mps"
+
+
+class Precision(StrEnum):
+    """What the network computes in."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BF16 = "bf16"
+
+
+class Runtime(StrEnum):
+    """What runs the network."""
+
+    TORCH = "torch"
+    ONNX = "onnx"
 
 
 _INPUTS = "Inputs"
@@ -157,6 +173,17 @@ def scan(
         ),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.", rich_help_panel=_ANALYSIS)] = Device.AUTO,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="What the network computes in; auto: bf16 where the device has it and its error was measured.",
+            rich_help_panel=_ANALYSIS,
+        ),
+    ] = Precision.AUTO,
+    runtime: Annotated[
+        Runtime,
+        typer.Option(help="What runs the network; onnx needs the extra of that name.", rich_help_panel=_ANALYSIS),
+    ] = Runtime.TORCH,
     batch_size: Annotated[
         str,
         typer.Option(
@@ -174,6 +201,14 @@ def scan(
             show_default="by cores",
         ),
     ] = None,
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate/--no-isolate",
+            help="Read in processes with limits on time and memory, so that a hostile file costs itself alone.",
+            rich_help_panel=_ANALYSIS,
+        ),
+    ] = False,
     case_file: Annotated[
         Path | None,
         typer.Option(
@@ -337,8 +372,11 @@ def scan(
         vad=vad,
         threshold_llr=threshold,
         device=device.value,
+        precision=precision.value,
+        runtime=runtime.value,
         batch_windows=batch_windows,
         workers=workers,
+        isolation="processes" if isolate else "threads",
         trace=trace,
         tracer=tracer,
         trace_all=trace_all,
@@ -356,8 +394,9 @@ def scan(
     model_of_run = model_info(scanner.bundle)
     case = _case(scanner, unknowns)
     started_at = datetime.now(UTC)
-    scored = control_results(scanner.bare()) if controls else ()
-    examined, complete = _examined(scanner, inputs, quiet)
+    with scanner.processes or nullcontext():
+        scored = control_results(scanner.bare()) if controls else ()
+        examined, complete = _examined(scanner, inputs, quiet)
     findings, groups, case = _grouped(scanner, [finding for _, finding in examined], case)
     places = [path for path, _ in examined]
     if case_info is not None and case_file is not None:
@@ -502,7 +541,7 @@ def _reproducible(document: ScanDocument) -> ScanDocument:
 
 
 def _control_warnings(controls: Sequence[ControlResult]) -> list[str]:
-    return [f"CONTROL FAILED: {control.message}" for control in controls if not control.as_expected]
+    return [f"CONTROL FAILED: {control.message}" for control in controls if control.as_expected is False]
 
 
 def _custody_warnings(findings: Sequence[Finding]) -> list[str]:

@@ -27,11 +27,11 @@ def status_of(
 
     FAILED when a control misbehaved, whatever else happened: no result of the run can be relied on. Else INTERRUPTED
     when it was; FLAGGED when anything was; FAILED when no input could even be read; INCOMPLETE when some input (or
-    channel) got no score; else CLEAR.
+    channel) got no score, or no verdict for want of a calibration; else CLEAR.
     """
     from spoofcheck.schema import FLAGGED, Verdict
 
-    if any(not control.as_expected for control in controls):
+    if any(control.as_expected is False for control in controls):
         return ExitStatus.FAILED
     if not complete:
         return ExitStatus.INTERRUPTED
@@ -39,6 +39,6 @@ def status_of(
         return ExitStatus.FLAGGED
     if all(finding.verdict is Verdict.SKIPPED for finding in findings):
         return ExitStatus.FAILED
-    if any(finding.raw_score is None for finding in findings):
+    if any(finding.raw_score is None or finding.verdict is Verdict.UNCALIBRATED for finding in findings):
         return ExitStatus.INCOMPLETE
     return ExitStatus.CLEAR

@@ -14,7 +14,9 @@ from spoofcheck.errors import UsageError
 
 if TYPE_CHECKING:
     from spoofcheck.cli.verifying import Check, Difference, Evidence
+    from spoofcheck.detect.runner import Runtime
     from spoofcheck.detect.scorer import DeviceName
+    from spoofcheck.nets.precision import Precision
     from spoofcheck.schema import Finding, ScanDocument
 
 _SHOWN_DIFFERENCES = 200
@@ -145,10 +147,10 @@ def _recomputed(
         stated_differences,
     )
     from spoofcheck.detect.evidence import EvidenceOptions
-    from spoofcheck.detect.provenance import model_info
+    from spoofcheck.detect.provenance import model_info, options_info
     from spoofcheck.detect.scan import Scanner, ScanOptions
     from spoofcheck.detect.toolinfo import tool_info
-    from spoofcheck.schema import OptionsInfo
+    from spoofcheck.nets.config import DecisionConfig
 
     options = document.options
     scanner = Scanner(
@@ -159,6 +161,8 @@ def _recomputed(
             vad=options.vad,
             threshold_llr=options.spoof_threshold_llr,
             device=_device(options.device),
+            precision=_precision(options.dtype, _device(options.device)),
+            runtime=_runtime(options.runtime),
             # A verdict that a flip made inconclusive comes out again only with the same test.
             evidence=EvidenceOptions(stability=any(finding.stability for finding in document.findings)),
             trace=False,
@@ -167,13 +171,15 @@ def _recomputed(
     with RichProgress(Console(stderr=True), not quiet, scanner.options.evidence.cost) as progress:
         again = list(scanner.findings(found.values(), progress))
     labels = exhibit_labels(document)
-    rule = {name: value for name, value in scanner.rule.model_dump().items() if name in OptionsInfo.model_fields}
+    in_force = options_info(scanner)
+    rule = {name: getattr(in_force, name) for name in DecisionConfig.model_fields}
     differing = list(stated_differences(document, model_info(scanner.bundle), rule))
     for path, recorded in _by_path(finding for finding in document.findings if finding.sha256 in found).items():
         digest = recorded[0].sha256
         differing += differences(labels[path], recorded, [finding for finding in again if finding.sha256 == digest])
     same = same_kind_of_machine(document, str(scanner.scorer.device), platform.platform(), tool_info(()).libraries)
-    return check_scores(differing, len(found), same_kind=same), differing
+    same = same and (in_force.dtype, in_force.runtime) == (options.dtype, options.runtime)
+    return check_scores(differing, len(found), same_kind=same, dtype=options.dtype), differing
 
 
 def _by_path(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
@@ -191,6 +197,20 @@ def _device(recorded: str) -> DeviceName:
     if recorded.startswith("cuda") and torch.cuda.is_available():
         return "cuda"
     return "mps" if recorded.startswith("mps") and torch.backends.mps.is_available() else "cpu"
+
+
+def _precision(recorded: str, device: DeviceName) -> Precision:
+    """What the document's scores were computed in, where this machine has it; else float32."""
+    from spoofcheck.nets.precision import has_native_bf16
+
+    return "bf16" if recorded != "float32" and (device == "cuda" or has_native_bf16()) else "float32"
+
+
+def _runtime(recorded: Runtime) -> Runtime:
+    """The runtime that the document names, where its packages are installed; else torch."""
+    from importlib.util import find_spec
+
+    return recorded if recorded == "torch" or (find_spec("onnx") and find_spec("onnxruntime")) else "torch"
 
 
 def _show(evidence: Evidence, checks: Sequence[Check], differing: Sequence[Difference], status: int) -> None:

@@ -39,6 +39,10 @@ TOLERANCE: Final = 1e-6
 """Scores computed on the same kind of machine with the same libraries differ by less."""
 OTHER_MACHINE_TOLERANCE: Final = 1e-3
 """Scores computed elsewhere differ by less: sums of float32 in another order. Below what a report prints as LLR."""
+BF16_TOLERANCE: Final = 0.02
+"""Scores in bfloat16 of processors of the same kind differ by less: one generation rounds otherwise than the next."""
+OTHER_BF16_TOLERANCE: Final = 0.1
+"""Scores in bfloat16 differ by less from those in float32, or of a GPU (docs/speed.md)."""
 
 _PLACES: Final = 3
 _AROUND: Final = 40
@@ -358,37 +362,49 @@ def differences(label: str, recorded: Sequence[Finding], found: Sequence[Finding
             yield from _unequal(name, f"{where}, distance", before.validity_distance, after.validity_distance)
 
 
-def stated_differences(document: ScanDocument, model: ModelInfo, rule: Mapping[str, float]) -> Iterator[Difference]:
+def stated_differences(
+    document: ScanDocument, model: ModelInfo, rule: Mapping[str, float | None]
+) -> Iterator[Difference]:
     """What the document says of model and rule otherwise than they are: thresholds, validation figures, limits.
 
     Args:
         document: under test.
         model: what the loaded model says of itself; its hashes agree.
-        rule: thresholds in force, by their names in `OptionsInfo`.
+        rule: thresholds in force, by their names in `OptionsInfo`; None where an uncalibrated model has none.
     """
     recorded, found = (each.model_dump(mode="json") for each in (document.model, model))
     for field in found:
         yield from _unequal("model", field, _spelt(recorded[field]), _spelt(found[field]))
     for field, value in rule.items():
-        yield from _unequal("options", field, float(getattr(document.options, field)), float(value))
+        stated: float | None = getattr(document.options, field)
+        yield from _unequal("options", field, _as_float(stated), _as_float(value))
+
+
+def _as_float(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _spelt(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def check_scores(found: Sequence[Difference], exhibits: int, *, same_kind: bool) -> Check:
+def check_scores(found: Sequence[Difference], exhibits: int, *, same_kind: bool, dtype: str = "float32") -> Check:
     """The verdict on a recomputation.
 
     Args:
         found: of `differences`, over all exhibits.
         exhibits: how many recordings were scanned again.
         same_kind: whether machine, device and libraries are those of the report.
+        dtype: what the report's scores were computed in.
     """
     limit = TOLERANCE if same_kind else OTHER_MACHINE_TOLERANCE
+    if dtype != "float32":
+        limit = BF16_TOLERANCE if same_kind else OTHER_BF16_TOLERANCE
     numbers = [each.size for each in found if each.size != float("inf")]
     largest = f"largest difference of a score {max(numbers, default=0.0):.2g}"
     where = "" if same_kind else "; computed on another kind of machine or with other libraries"
+    if dtype != "float32":
+        where += f"; these scores are in {dtype}, which each processor rounds in its own way"
     beyond = [each for each in found if each.size > limit]
     scanned = f"{count(exhibits, 'recording')} scanned again"
     if beyond:

@@ -3,6 +3,9 @@
 A control misbehaves when the human one is judged spoof or partial, when the synthetic one is judged bona fide, when one
 gets no score, or when its file is not the shipped one. Then no result of the run can be relied on. `inconclusive` is no
 misbehaviour: a verdict that is not given misleads nobody, and an analyst's own threshold may well lead to it.
+
+An uncalibrated model gives no verdict that a control could contradict: whether it behaves is then not known, and that
+is what the result says. That it is scored at all, and that its file is the shipped one, is looked at all the same.
 """
 
 from __future__ import annotations
@@ -96,8 +99,12 @@ def judged_control(control: Control, finding: Finding, sha256: str) -> ControlRe
     """
     problem = _problem(control, finding, sha256)
     name = f"The {_WORDS[control.truth]} control"
+    as_expected: bool | None = problem is None
     if problem is not None:
         message = f"{name} {problem}: no result of this run can be relied on."
+    elif finding.verdict is Verdict.UNCALIBRATED:
+        as_expected = None
+        message = f"{name} has the raw score {finding.raw_score:+.2f}; an uncalibrated model decides nothing about it."
     else:
         message = f"{name} is judged {_judged(finding)}, which does not contradict what it is."
     return ControlResult(
@@ -107,7 +114,7 @@ def judged_control(control: Control, finding: Finding, sha256: str) -> ControlRe
         verdict=finding.verdict,
         raw_score=finding.raw_score,
         spoof_llr=finding.spoof_llr,
-        as_expected=problem is None,
+        as_expected=as_expected,
         message=message,
     )
 
@@ -115,7 +122,7 @@ def judged_control(control: Control, finding: Finding, sha256: str) -> ControlRe
 def _problem(control: Control, finding: Finding, sha256: str) -> str | None:
     if sha256 != control.sha256:
         return "is not the recording that was shipped"
-    if finding.raw_score is None or finding.spoof_llr is None:
+    if finding.raw_score is None:
         why = finding.reasons[0].message.rstrip(".") if finding.reasons else "no reason given"
         return f"got no score ({why})"
     wrong = FLAGGED if control.truth == "bonafide" else {Verdict.BONAFIDE}

@@ -3,15 +3,16 @@
 The rule, in the order in which it is applied:
 
 1. No window with enough speech: `inconclusive` (`no-speech`).
-2. Recording conditions outside those the model was validated on: `inconclusive` (`outside-validated-conditions`).
-3. Less speech than the model needs: `inconclusive` (`too-little-speech`).
-4. A run of flagged windows, long and strong enough, in speech whose other windows support human: `partial`.
-5. Pooled LLR at or above the spoof threshold: `spoof`; at or below the bona fide threshold: `bonafide`.
-6. In between: `inconclusive` (`undecided`).
+2. The model is not calibrated: `uncalibrated`; there is no LLR that the later steps could compare.
+3. Recording conditions outside those the model was validated on: `inconclusive` (`outside-validated-conditions`).
+4. Less speech than the model needs: `inconclusive` (`too-little-speech`).
+5. A run of flagged windows, long and strong enough, in speech whose other windows support human: `partial`.
+6. Pooled LLR at or above the spoof threshold: `spoof`; at or below the bona fide threshold: `bonafide`.
+7. In between: `inconclusive` (`undecided`).
 
-Scores and LLRs are kept whatever the verdict, so that a reader can see what the rule overrode. With a validity gate the
-distance to the calibration data is one of the conditions of step 2; short of its limit, it shrinks the LLRs that the
-later steps compare.
+Scores and LLRs are kept whatever the verdict, so that a reader can see what the rule overrode; an uncalibrated exhibit
+keeps the reasons of steps 3 and 4. With a validity gate the distance to the calibration data is one of the conditions
+of step 3; short of its limit, it shrinks the LLRs that the later steps compare.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ from spoofcheck.detect.validity import exhibit_distance, shrunk_llr, validity_we
 from spoofcheck.nets.config import CalibrationConfig, DecisionConfig, GateConfig, ValidatedConfig
 from spoofcheck.schema import Reason, Span, ValidityLimits, Verdict
 from spoofcheck.types import AudioFile, Quality, WindowScore, samples_to_seconds
+
+UNCALIBRATED = Reason(
+    code="uncalibrated",
+    message="The model is not calibrated: its raw score is no likelihood ratio, and nothing is decided. Calibrate it "
+    "on recordings of known origin with 'spoofcheck models calibrate'.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ def decide(
     windows: Sequence[WindowScore],
     file: AudioFile,
     quality: Quality,
-    calibration: CalibrationConfig,
+    calibration: CalibrationConfig | None,
     rule: DecisionConfig,
     validated: ValidatedConfig,
     gate: GateConfig | None = None,
@@ -68,6 +75,14 @@ def decide(
     raw_score = sum(scores) / len(scores)
     limits = None if gate is None else gate.exhibit
     distance = exhibit_distance(w.validity_distance for w in windows)
+    overruling = [
+        *_outside_validated(file, quality, validated),
+        *_too_far(distance, limits),
+        *_too_little_speech(quality, rule),
+    ]
+    if calibration is None:
+        return Decision(Verdict.UNCALIBRATED, raw_score, None, (UNCALIBRATED, *overruling), (), distance)
+
     spoof_llr = shrunk_llr(to_llr(raw_score, calibration.exhibit, calibration.llr_bound), distance, limits)
     runs = list(flagged_runs(windows, rule))
     spans = tuple(_span(run) for run in runs)
@@ -75,12 +90,6 @@ def decide(
     # An LLR without weight is 0 whatever was measured: comparing it with the thresholds explains nothing.
     own = () if validity_weight(distance, limits) == 0 else (why, *_shrunk(distance, limits))
     decision = Decision(verdict, raw_score, spoof_llr, own, spans, distance)
-
-    overruling = [
-        *_outside_validated(file, quality, validated),
-        *_too_far(distance, limits),
-        *_too_little_speech(quality, rule),
-    ]
     if overruling:
         return replace(decision, verdict=Verdict.INCONCLUSIVE, reasons=(*overruling, *own))
     return decision

@@ -157,7 +157,7 @@ class Gatherer:
 
             observer = _Observer(StretchCollector(summary.duration_s), self._reference)
             listeners.acoustics = _Guarded("acoustic observations", observer, self._debug)
-        if options.stability and judged.decision.raw_score is not None:
+        if options.stability and judged.decision.spoof_llr is not None:
             from spoofcheck.detect.stability import StabilityTest
 
             test = StabilityTest(self._judging, file, judged.channel.quality, judged.decision)

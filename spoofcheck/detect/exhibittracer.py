@@ -28,6 +28,7 @@ from spoofcheck.nets.bundle import Bundle, TracerBundle, load_tracer
 from spoofcheck.nets.config import UNKNOWN_SOURCE, read_tracer_config
 from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.index import find_model, shipped_tracer
+from spoofcheck.nets.precision import Precision
 from spoofcheck.nets.sharing import may_share_front_end, shares_front_end
 from spoofcheck.types import AudioFile, RecordingSummary, Window
 
@@ -57,7 +58,8 @@ class ExhibitTracer:
         bundle: the tracer.
         enrolled: sources of the user's own; only for a tracer with prototypes.
         device: where the network runs.
-        batch_windows: as for `BatchedNetwork`.
+        batch_windows: as for `build_runner`.
+        precision: see `chosen_dtype`.
 
     Raises:
         UsageError: enrolled sources for a tracer without prototypes, or a device that is not there.
@@ -71,6 +73,7 @@ class ExhibitTracer:
         enrolled: EnrolledSources | None = None,
         device: DeviceName = "auto",
         batch_windows: int | None = None,
+        precision: Precision = "auto",
     ) -> None:
         self.bundle = bundle
         self.enrolled = enrolled
@@ -80,7 +83,7 @@ class ExhibitTracer:
         self._is_shared = shares_front_end(detector, bundle)
         if self._is_shared:
             bundle.network.front_end = detector.network.front_end
-        self._scorer = TracerScorer(bundle, device, batch_windows)
+        self._scorer = TracerScorer(bundle, device, batch_windows, precision)
 
     @property
     def shared_head(self) -> StatisticsEmbedding | None:

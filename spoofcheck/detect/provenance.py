@@ -12,7 +12,7 @@ from spoofcheck.detect.scan import Scanner
 from spoofcheck.detect.toolinfo import run_info, tool_info
 from spoofcheck.detect.tracing import rule_words
 from spoofcheck.nets.bundle import Bundle, TracerBundle
-from spoofcheck.nets.config import CosineCalibration
+from spoofcheck.nets.config import CalibrationConfig, CosineCalibration
 from spoofcheck.schema import (
     CalibrationInfo,
     CaseInfo,
@@ -69,7 +69,7 @@ def build_document(
         tracer=None if tracer is None else tracer_info(tracer.bundle),
         enrolled=None if tracer is None or tracer.enrolled is None else enrolled_info(tracer.enrolled),
         unknown_groups=tuple(unknown_groups),
-        options=_options_info(scanner),
+        options=options_info(scanner),
         case=case,
         note=note,
         controls=tuple(controls),
@@ -94,18 +94,22 @@ def model_info(bundle: Bundle) -> ModelInfo:
         config_sha256=bundle.config_sha256,
         licence=config.licence,
         training_data=config.training_data,
-        calibration=CalibrationInfo(
-            method=calibration.method,
-            data=calibration.data,
-            bonafide_trials=calibration.bonafide_trials,
-            spoof_trials=calibration.spoof_trials,
-            llr_bound=calibration.llr_bound,
-        ),
+        calibration=None if calibration is None else _calibration_info(calibration),
         limitations=config.limitations,
         validation=config.validation,
         validity=None if gate is None else ValidityInfo(data=gate.data, window=gate.window, exhibit=gate.exhibit),
         conditions=conditions,
         percentiles=percentiles,
+    )
+
+
+def _calibration_info(calibration: CalibrationConfig) -> CalibrationInfo:
+    return CalibrationInfo(
+        method=calibration.method,
+        data=calibration.data,
+        bonafide_trials=calibration.bonafide_trials,
+        spoof_trials=calibration.spoof_trials,
+        llr_bound=calibration.llr_bound,
     )
 
 
@@ -166,8 +170,10 @@ def _cosine_info(calibration: CosineCalibration | None) -> CosineCalibrationInfo
     )
 
 
-def _options_info(scanner: Scanner) -> OptionsInfo:
+def options_info(scanner: Scanner) -> OptionsInfo:
+    """The options that shaped a scan's numbers, and the decision rule in force; uncalibrated, it has no thresholds."""
     options, rule = scanner.options, scanner.rule
+    is_calibrated = scanner.bundle.config.calibration is not None
     return OptionsInfo(
         window_s=scanner.bundle.config.window_samples / SAMPLE_RATE_HZ,
         hop_s=scanner.hop_samples / SAMPLE_RATE_HZ,
@@ -175,12 +181,13 @@ def _options_info(scanner: Scanner) -> OptionsInfo:
         vad=options.vad,
         min_window_speech_s=rule.min_window_speech_s,
         min_exhibit_speech_s=rule.min_exhibit_speech_s,
-        spoof_threshold_llr=rule.spoof_threshold_llr,
-        bonafide_threshold_llr=rule.bonafide_threshold_llr,
-        window_threshold_llr=rule.window_threshold_llr,
+        spoof_threshold_llr=rule.spoof_threshold_llr if is_calibrated else None,
+        bonafide_threshold_llr=rule.bonafide_threshold_llr if is_calibrated else None,
+        window_threshold_llr=rule.window_threshold_llr if is_calibrated else None,
         partial_min_windows=rule.partial_min_windows,
-        partial_threshold_llr=rule.partial_threshold_llr,
+        partial_threshold_llr=rule.partial_threshold_llr if is_calibrated else None,
         device=str(scanner.scorer.device),
         dtype=str(scanner.scorer.dtype).removeprefix("torch."),
+        runtime=scanner.scorer.runtime,
         trace_all=options.trace_all,
     )

@@ -13,8 +13,9 @@ from typing import Self
 from spoofcheck.errors import InputError
 from spoofcheck.types import AudioFile, RecordingSummary, Skipped, Window
 
-Item = AudioFile | Window | RecordingSummary | Skipped
-ReadRecording = Callable[[Path, Callable[[], bool]], Generator[AudioFile | Window | RecordingSummary]]
+ReadItem = AudioFile | Window | RecordingSummary
+Item = ReadItem | Skipped
+ReadRecording = Callable[[Path, Callable[[], bool]], Generator[ReadItem]]
 """Reads one recording; asks the given function now and then whether to give up."""
 
 _READ_AHEAD_ITEMS = 64

@@ -1,4 +1,4 @@
-"""The pipeline: recordings are read ahead in threads, their windows batched over files, scored and judged.
+"""The pipeline: recordings are read ahead in threads or processes, their windows batched over files, scored and judged.
 
 Data flows one way: `Path -> Window ... RecordingSummary -> WindowScore -> Decision -> Trace -> Evidence -> Finding`.
 Findings come in the order of the inputs, whatever the number of readers. One bad input becomes one `skipped` finding;
@@ -12,7 +12,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -21,19 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofcheck.audio.inputs import find_inputs
-from spoofcheck.audio.recording import read_windows
 from spoofcheck.detect.decision import decide, with_threshold
 from spoofcheck.detect.evidence import EvidenceOptions, Gatherer, Judged, with_evidence
 from spoofcheck.detect.exhibittracer import ExhibitTracer, Wanted, enrolled_sources, shipped_twin
 from spoofcheck.detect.findings import recording_finding, skipped_finding
+from spoofcheck.detect.isolation import ReaderProcesses
+from spoofcheck.detect.limits import Isolation, ReadLimits
 from spoofcheck.detect.progress import NoProgress, Progress
-from spoofcheck.detect.readers import Readers
+from spoofcheck.detect.readers import Readers, ReadItem
+from spoofcheck.detect.reading import WindowReading
+from spoofcheck.detect.runner import Runtime
 from spoofcheck.detect.scorer import DeviceName, HeardWindow, WindowScorer
 from spoofcheck.detect.tracing import Trace, windows_to_trace
 from spoofcheck.detect.validity import window_llr
 from spoofcheck.errors import InputError, UsageError
 from spoofcheck.nets.bundle import Bundle, load_bundle, load_tracer
 from spoofcheck.nets.index import find_model
+from spoofcheck.nets.precision import Precision
 from spoofcheck.schema import FLAGGED, Finding, Reason
 from spoofcheck.types import (
     AudioFile,
@@ -63,8 +67,16 @@ class ScanOptions:
     vad: bool = True
     threshold_llr: float | None = None
     device: DeviceName = "auto"
+    precision: Precision = "auto"
+    """What the networks compute in; `"auto"` is bfloat16 where the device has it and its shift was measured."""
+    runtime: Runtime = "torch"
+    """What runs the detector's network on a CPU, and with it a tracer that shares its front-end."""
     batch_windows: int | None = None
     workers: int | None = None
+    isolation: Isolation = "threads"
+    """Where recordings are read: `"processes"` survive what a hostile file does to a decoder."""
+    limits: ReadLimits = field(default_factory=ReadLimits)
+    """What reading one recording may take, where processes read."""
     trace: bool = True
     """Compare exhibits judged spoof or partial with the sources that a tracer knows."""
     tracer: str | Path | None = None
@@ -84,6 +96,9 @@ class ScanOptions:
 class Scanner:
     """A loaded model ready to judge recordings.
 
+    Where processes read, `processes` has them: they live as long as a scan runs, or as long as somebody else holds
+    them (`with scanner.processes: ...`), which spares every later scan their start.
+
     Args:
         model: a shipped model's name, a model directory, or None for the shipped default.
         options: see `ScanOptions`.
@@ -99,6 +114,8 @@ class Scanner:
         self.bundle: Bundle = load_bundle(find_model(model))
         config = self.bundle.config
         self.hop_samples = hop_samples(self.options, config.window_samples)
+        if config.calibration is None:
+            _check_uncalibrated(self.options, config.name)
         self.rule = with_threshold(config.decision, self.options.threshold_llr)
         self.tracer = self._load_tracer()
         self.scorer = WindowScorer(
@@ -106,7 +123,10 @@ class Scanner:
             self.options.device,
             self.options.batch_windows,
             None if self.tracer is None else self.tracer.shared_head,
+            self.options.precision,
+            self.options.runtime,
         )
+        self.processes = ReaderProcesses(self.options.limits) if self.options.isolation == "processes" else None
         self._gatherer = self._load_gatherer() if self.options.evidence.is_any else None
 
     def bare(self) -> Scanner:
@@ -163,7 +183,7 @@ class Scanner:
                 return None
             bundle = shipped
         enrolled = enrolled_sources(bundle, options.sources) if options.use_sources else None
-        return ExhibitTracer(self.bundle, bundle, enrolled, options.device, options.batch_windows)
+        return ExhibitTracer(self.bundle, bundle, enrolled, options.device, options.batch_windows, options.precision)
 
     def findings(self, inputs: Iterable[Path | Skipped], progress: Progress | None = None) -> Iterator[Finding]:
         """Judge inputs one by one, lazily; closing the iterator stops the readers.
@@ -194,7 +214,9 @@ class Scanner:
         files = {i: _FileInProgress(entry) for i, entry in enumerate(entries)}
         batch = _Batch(self.scorer)
         first_open = 0
-        with Readers(entries, self._read, self.options.workers or _default_workers(), self.options.debug) as readers:
+        workers = self.options.workers or _default_workers()
+        processes: AbstractContextManager[object] = self.processes or nullcontext()
+        with processes, Readers(entries, self._read, workers, self.options.debug) as readers:
             for index, item in readers.items():
                 file = files[index]
                 if isinstance(item, AudioFile):
@@ -213,16 +235,15 @@ class Scanner:
             for index in sorted(files):
                 yield self._judge(files[index], watcher)
 
-    def _read(self, path: Path, cancelled: Callable[[], bool]) -> Generator[AudioFile | Window | RecordingSummary]:
-        return read_windows(
-            path,
+    def _read(self, path: Path, cancelled: Callable[[], bool]) -> Generator[ReadItem]:
+        reading = WindowReading(
             window_samples=self.bundle.config.window_samples,
             hop_samples=self.hop_samples,
             channels=self.options.channels,
             vad=self.options.vad,
             min_window_speech_s=self.rule.min_window_speech_s,
-            cancelled=cancelled,
         )
+        return reading(path, cancelled) if self.processes is None else self.processes.read(reading, path, cancelled)
 
     def _judge(self, file: _FileInProgress, watcher: Progress) -> tuple[Path, tuple[Finding, ...]]:
         findings = []
@@ -280,16 +301,17 @@ class Scanner:
         except InputError as error:
             return {}, (Reason(code="not-traced", message=f"It could not be traced: {error.message}"),)
 
-    def _read_again(self, summary: RecordingSummary) -> Generator[AudioFile | Window | RecordingSummary]:
+    def _read_again(self, summary: RecordingSummary) -> Generator[ReadItem]:
         # Every window with samples: which of them hold speech is known from the first reading.
-        return read_windows(
-            summary.file.path,
+        reading = WindowReading(
             window_samples=self.bundle.config.window_samples,
             hop_samples=self.hop_samples,
             channels="each" if summary.channel_mode == "each" else "mix",
             vad=False,
             min_window_speech_s=0.0,
         )
+        path = summary.file.path
+        return reading(path) if self.processes is None else self.processes.read(reading, path)
 
     def _calibrated(self, window: _OpenWindow) -> WindowScore:
         raw_score = None if window.heard is None else window.heard.raw_score
@@ -362,6 +384,18 @@ def _check_options(options: ScanOptions) -> None:
             raise UsageError(f"--no-trace contradicts {option}: leave one of them out")
     if options.sources is not None and not options.use_sources:
         raise UsageError("--no-sources contradicts --sources: leave one of them out")
+
+
+def _check_uncalibrated(options: ScanOptions, name: str) -> None:
+    """Refuse what asks for a likelihood ratio that there will not be."""
+    for option, is_given, why in (
+        ("--threshold", options.threshold_llr is not None, "there is no LLR to compare it with"),
+        ("--stability", options.evidence.stability, "there is no verdict that a change could turn over"),
+    ):
+        if is_given:
+            raise UsageError(
+                f"{option}: the model {name} is not calibrated, so {why}; see 'spoofcheck models calibrate --help'"
+            )
 
 
 def _default_workers() -> int:

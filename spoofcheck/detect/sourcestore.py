@@ -10,7 +10,6 @@ forges a store on purpose can compute it anew.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -36,6 +35,7 @@ from spoofcheck.detect.hashedfile import (
 )
 from spoofcheck.errors import UsageError
 from spoofcheck.nets.config import UNKNOWN_SOURCE, UNSEEN
+from spoofcheck.resources import user_data_dir
 
 MAX_NAME = 100
 MAX_NOTE = 500
@@ -209,14 +209,8 @@ def read_store(path: Path, tracer: StoreTracer | None = None) -> SourceStore:
 
 
 def default_store() -> Path:
-    """Where a user's own sources are kept: `spoofcheck/sources.json` in the user's data directory.
-
-    That is `$XDG_DATA_HOME` where it is an absolute path, and `~/.local/share` else (XDG Base Directory 0.8).
-    """
-    named = os.environ.get("XDG_DATA_HOME", "")
-    # The specification has relative paths ignored.
-    folder = Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "share"
-    return folder / "spoofcheck" / "sources.json"
+    """Where a user's own sources are kept: `sources.json` in the user's data directory."""
+    return user_data_dir() / "sources.json"
 
 
 def checked_name(name: str, shipped: Iterable[str]) -> str:

@@ -93,9 +93,12 @@ def rule_words(bundle: TracerBundle) -> str:
 
 
 def windows_to_trace(windows: Sequence[WindowScore], window_threshold_llr: float) -> frozenset[int]:
-    """Indices of the scored windows at or above the threshold, or of all scored windows where none is."""
-    scored = {i: window.spoof_llr for i, window in enumerate(windows) if window.spoof_llr is not None}
-    flagged = frozenset(i for i, llr in scored.items() if llr >= window_threshold_llr)
+    """Indices of the scored windows at or above the threshold, or of all scored windows where none is.
+
+    Windows of an uncalibrated model have no LLR: then all that were scored.
+    """
+    scored = {i: window.spoof_llr for i, window in enumerate(windows) if window.raw_score is not None}
+    flagged = frozenset(i for i, llr in scored.items() if llr is not None and llr >= window_threshold_llr)
     return flagged or frozenset(scored)
 
 

@@ -22,14 +22,32 @@ def shrunk_llr(spoof_llr: float, distance: float | None, limits: ValidityLimits 
     return spoof_llr * validity_weight(distance, limits) + 0.0
 
 
-def window_llr(raw_score: float, distance: float | None, config: ModelConfig) -> float:
+def window_llr(raw_score: float, distance: float | None, config: ModelConfig) -> float | None:
     """The LLR of a window: calibrated, bounded, and shrunk where it lies far from the calibration data.
+
+    None for an uncalibrated model.
 
     Raises:
         ValueError: the score is NaN.
     """
-    llr = to_llr(raw_score, config.calibration.window, config.calibration.llr_bound)
+    calibration = config.calibration
+    if calibration is None:
+        return None
+    llr = to_llr(raw_score, calibration.window, calibration.llr_bound)
     return shrunk_llr(llr, distance, None if config.gate is None else config.gate.window)
+
+
+def exhibit_llr(raw_score: float, distance: float | None, config: ModelConfig) -> float | None:
+    """The same of an exhibit, whose raw score and distance are pooled over its scored windows.
+
+    Raises:
+        ValueError: the score is NaN.
+    """
+    calibration = config.calibration
+    if calibration is None:
+        return None
+    llr = to_llr(raw_score, calibration.exhibit, calibration.llr_bound)
+    return shrunk_llr(llr, distance, None if config.gate is None else config.gate.exhibit)
 
 
 def exhibit_distance(distances: Iterable[float | None]) -> float | None:

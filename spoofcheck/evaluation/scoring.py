@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from spoofcheck.detect.calibration import to_llr
 from spoofcheck.detect.scan import Scanner, ScanOptions
 from spoofcheck.detect.scorer import DeviceName
-from spoofcheck.detect.validity import exhibit_distance, shrunk_llr
+from spoofcheck.detect.validity import exhibit_distance, exhibit_llr, window_llr
 from spoofcheck.evaluation.clips import Clip
 from spoofcheck.evaluation.firstwindows import first_windows
 from spoofcheck.evaluation.scorefiles import ScoredTrial, keys_of, scored, trial_names
@@ -35,6 +34,10 @@ _FORM = 2
 """Of a row in a work folder; raised whenever the way a score comes about changes."""
 
 
+_Scores = tuple[float, float | None]
+"""Raw score and LLR."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClipScore:
     """What a detector says of one clip.
@@ -42,7 +45,7 @@ class ClipScore:
     Attributes:
         name: of the trial.
         raw_score: spoof logit minus bona fide logit, of the window or as mean over the windows; None when unscored.
-        spoof_llr: calibrated natural-log LLR, positive supports synthetic; None likewise.
+        spoof_llr: calibrated natural-log LLR, positive supports synthetic; None likewise, and by an uncalibrated model.
         problem: why there is no score, e.g. `"no-speech"` or `"not-found"`; None when there is one.
     """
 
@@ -54,7 +57,10 @@ class ClipScore:
 
 @dataclass(frozen=True, slots=True)
 class ScoredClips:
-    """All clips of a protocol after scoring, in its order: trials (higher means bona fide), and why others are not."""
+    """All clips of a protocol after scoring, in its order: trials (higher means bona fide), and why others are not.
+
+    Scores are LLRs, or raw scores where the model is uncalibrated.
+    """
 
     trials: tuple[ScoredTrial, ...]
     unscored: tuple[ClipScore, ...]
@@ -118,29 +124,30 @@ class ClipScorer:
                 raw_score, spoof_llr = outcome
                 yield ClipScore(name, raw_score, spoof_llr)
 
-    def _as_scan_does(self, paths: Sequence[Path]) -> Generator[tuple[float, float] | str]:
-        for exhibits in _by_recording(self._scanner.findings(paths)):
+    def recordings(self, paths: Sequence[Path]) -> Iterator[list[Finding]]:
+        """What a scan says of recordings, lazily and in order: one exhibit each, or one per channel judged apart."""
+        return _by_recording(self._scanner.findings(paths))
+
+    def _as_scan_does(self, paths: Sequence[Path]) -> Generator[_Scores | str]:
+        for exhibits in self.recordings(paths):
             yield self._pooled(exhibits)
 
-    def _pooled(self, exhibits: Sequence[Finding]) -> tuple[float, float] | str:
+    def _pooled(self, exhibits: Sequence[Finding]) -> _Scores | str:
         """The exhibit's score; channels that `scan` judges apart are one trial here, whose windows are pooled."""
-        if len(exhibits) == 1 and exhibits[0].raw_score is not None and exhibits[0].spoof_llr is not None:
+        if len(exhibits) == 1 and exhibits[0].raw_score is not None:
             return exhibits[0].raw_score, exhibits[0].spoof_llr
         scores = [w.raw_score for exhibit in exhibits for w in exhibit.windows if w.raw_score is not None]
         if not scores:
             return exhibits[0].reasons[0].code
-        calibration, gate = self.bundle.config.calibration, self.bundle.config.gate
         raw_score = sum(scores) / len(scores)
         distance = exhibit_distance(w.validity_distance for exhibit in exhibits for w in exhibit.windows)
-        spoof_llr = to_llr(raw_score, calibration.exhibit, calibration.llr_bound)
-        return raw_score, shrunk_llr(spoof_llr, distance, None if gate is None else gate.exhibit)
+        return raw_score, exhibit_llr(raw_score, distance, self.bundle.config)
 
-    def _first_windows(self, paths: Sequence[Path]) -> Generator[tuple[float, float] | str]:
-        calibration, gate = self.bundle.config.calibration, self.bundle.config.gate
-        limits = None if gate is None else gate.window
+    def _first_windows(self, paths: Sequence[Path]) -> Generator[_Scores | str]:
+        config = self.bundle.config
         scorer = self._scanner.scorer
         at_once = max(scorer.batch_windows, self._workers)
-        with closing(first_windows(paths, self.bundle.config.window_samples, self._workers, at_once)) as lists:
+        with closing(first_windows(paths, config.window_samples, self._workers, at_once)) as lists:
             for heard in lists:
                 scored_windows = iter(scorer.score([samples for samples in heard if not isinstance(samples, str)]))
                 for samples in heard:
@@ -151,8 +158,7 @@ class ClipScorer:
                     if not math.isfinite(window.raw_score) or not math.isfinite(window.validity_distance or 0.0):
                         yield "score-not-finite"
                         continue
-                    spoof_llr = to_llr(window.raw_score, calibration.window, calibration.llr_bound)
-                    yield window.raw_score, shrunk_llr(spoof_llr, window.validity_distance, limits)
+                    yield window.raw_score, window_llr(window.raw_score, window.validity_distance, config)
 
 
 def score_clips(
@@ -188,10 +194,11 @@ def score_clips(
     unscored = []
     for name, key in keys_of(clips).items():
         row = rows[name]
-        if row.spoof_llr is None:
+        score = row.raw_score if row.spoof_llr is None else row.spoof_llr
+        if score is None:
             unscored.append(row)
         else:
-            trials.append(scored(key, -row.spoof_llr))
+            trials.append(scored(key, -score))
     return ScoredClips(tuple(trials), tuple(unscored))
 
 

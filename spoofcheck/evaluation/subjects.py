@@ -43,8 +43,10 @@ def model_subject(
     dev_clips: Sequence[Clip],
     plan: ScoringPlan,
     watch: Watch[ClipScore],
-) -> tuple[Subject, FixedThreshold]:
+) -> tuple[Subject, FixedThreshold | None]:
     """Score a protocol's clips by a model, and fix its threshold: on dev clips where there are any, else its own.
+
+    An uncalibrated model has none of its own.
 
     Errors as for `scoring.score_clips` and `fixed_threshold`.
     """
@@ -69,8 +71,13 @@ def _dev_threshold(
     return fixed_threshold(dev.trials, f"the dev set of {len(dev.trials):,} trials")
 
 
-def own_threshold(config: ModelConfig, windows: WindowMode) -> FixedThreshold:
-    """The threshold a model's own decision rule was given on its dev set, in the field's direction."""
+def own_threshold(config: ModelConfig, windows: WindowMode) -> FixedThreshold | None:
+    """The threshold a model's own decision rule was given on its dev set, in the field's direction.
+
+    None for an uncalibrated model.
+    """
+    if config.calibration is None:
+        return None
     rule = config.decision
     llr = rule.spoof_threshold_llr if windows == "all" else rule.window_threshold_llr
     return FixedThreshold(-llr, f"the model's own dev set ({config.calibration.data})")

@@ -2,8 +2,8 @@
 
 Jung et al., "AASIST: Audio anti-spoofing using integrated spectro-temporal graph attention networks" (ICASSP 2022,
 arXiv 2110.01200), on self-supervised features as in Tak et al., "Automatic speaker verification spoofing and deepfake
-detection using wav2vec 2.0 and data augmentation" (Odyssey 2022, arXiv 2202.12233). Written from the papers: the
-published checkpoints do not load.
+detection using wav2vec 2.0 and data augmentation" (Odyssey 2022, arXiv 2202.12233). Written from the papers;
+`nets.published_aasist` turns the weights of published checkpoints into these.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Aasist(nn.Module):
         stack_temperature: likewise in the heterogeneous layers.
         dropout: on the nodes that enter graph layers and the branches' results.
         readout_dropout: before the last layer.
+        maps_norm: normalise and activate what the convolutions give, as the published program does.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Aasist(nn.Module):
         stack_temperature: float = 100.0,
         dropout: float = 0.2,
         readout_dropout: float = 0.5,
+        maps_norm: bool = False,
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -68,6 +70,7 @@ class Aasist(nn.Module):
             blocks.append(ResidualBlock(previous, count, activate_first=bool(blocks)))
             previous = count
         self.encoder = nn.Sequential(*blocks)
+        self.maps_norm = nn.BatchNorm2d(previous) if maps_norm else None
         # Here and below no bias where a normalisation or a softmax further on would cancel it.
         self.attention = nn.Sequential(
             nn.Conv2d(previous, 2 * previous, kernel_size=1),
@@ -94,6 +97,8 @@ class Aasist(nn.Module):
             raise ValueError(f"expected at least {_POOL} frames, got {features.shape[2]}")
         image = self.projection(features.transpose(1, 2)).transpose(1, 2).unsqueeze(1)
         maps = self.encoder(F.selu(self.input_norm(F.max_pool2d(image, _POOL))))
+        if self.maps_norm is not None:
+            maps = F.selu(self.maps_norm(maps))
         weights = self.attention(maps)
         rows = (maps * weights.softmax(dim=-1)).sum(dim=-1).transpose(1, 2) + self.row_position
         columns = (maps * weights.softmax(dim=-2)).sum(dim=-2).transpose(1, 2)

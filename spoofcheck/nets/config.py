@@ -154,6 +154,7 @@ class AasistConfig(_Config):
     stack_temperature: float = Field(default=100.0, gt=0)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     readout_dropout: float = Field(default=0.5, ge=0, lt=1)
+    maps_norm: bool = False
 
 
 class MelCnnConfig(_Config):
@@ -261,6 +262,22 @@ class DecisionConfig(_Config):
     min_exhibit_speech_s: float = Field(ge=0)
 
 
+UNCALIBRATED_DECISION = DecisionConfig(
+    spoof_threshold_llr=0.0,
+    bonafide_threshold_llr=0.0,
+    window_threshold_llr=0.0,
+    partial_min_windows=2,
+    partial_threshold_llr=0.0,
+    min_window_speech_s=0.5,
+    min_exhibit_speech_s=2.0,
+)
+"""The decision rule of a detector without calibration.
+
+Of it only the least speech holds: there is no LLR that a threshold could be compared with, and no document states the
+thresholds. `spoofcheck models calibrate` sets them together with the calibration.
+"""
+
+
 class ValidatedConfig(_Config):
     """The input conditions the model was validated on; outside them a verdict is inconclusive."""
 
@@ -290,6 +307,9 @@ class _AnyModel(_Config):
     sample_rate_hz: Literal[16_000] = 16_000
     window_samples: PositiveInt = 64_000
     crop: CropConfig = CropConfig()
+    waveform: Literal["as-decoded"] = Field(
+        default="as-decoded", description="samples enter as they are: no change of level, no normalisation"
+    )
     licence: str
     training_data: str
     limitations: tuple[str, ...] = ()
@@ -305,7 +325,8 @@ class ModelConfig(_AnyModel):
     task: Literal["detector"] = "detector"
     back_end: BackEndConfig
     label_order: tuple[Literal["spoof"], Literal["bonafide"]] = ("spoof", "bonafide")
-    calibration: CalibrationConfig
+    calibration: CalibrationConfig | None = None
+    """None: uncalibrated. It gives raw scores, but no LLR and no verdict, and of `decision` only the speech holds."""
     decision: DecisionConfig
     validated: ValidatedConfig
     gate: GateConfig | None = None

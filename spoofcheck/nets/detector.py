@@ -19,7 +19,7 @@ from spoofcheck.nets.config import (
     VoiceStatisticsConfig,
 )
 from spoofcheck.nets.frontends import build_front_end
-from spoofcheck.nets.gate import Gate
+from spoofcheck.nets.gate import Gate, pool_features
 from spoofcheck.nets.melcnn import MelCnn
 from spoofcheck.nets.nes2net import Nes2Net
 from spoofcheck.nets.readout import StatisticsReadout
@@ -33,11 +33,13 @@ class Heard(NamedTuple):
         logits: `[B, 2]`, in the order (spoof, bonafide).
         distances: float64 `[B]`, to the calibration data; None without a gate.
         features: `[B, C, T]`, what the gate and a tracer with the same front-end are given.
+        pooled: `[B, 2 C]`, the features' statistics; None where nothing needed them.
     """
 
     logits: Tensor
     distances: Tensor | None
     features: Tensor
+    pooled: Tensor | None = None
 
 
 class Detector(nn.Module):
@@ -59,7 +61,11 @@ class Detector(nn.Module):
     def hear(self, waveform: Tensor) -> Heard:
         """Everything that a scan wants to know, in one pass. Shape: `[B, N]`."""
         features = self.front_end(waveform)
-        return Heard(self.back_end(features), None if self.gate is None else self.gate(features), features)
+        if not isinstance(self.back_end, StatisticsReadout):
+            return Heard(self.back_end(features), None if self.gate is None else self.gate(features), features)
+        pooled = pool_features(features)
+        distances = None if self.gate is None else self.gate.distance(pooled)
+        return Heard(self.back_end.judge_pooled(pooled), distances, features, pooled)
 
 
 def build_detector(

@@ -33,8 +33,12 @@ class StatisticsReadout(nn.Module):
         """Shape: `[B, channels, T]` -> `[B, 2]`. Computed in float32 even under autocast."""
         if features.ndim != 3 or features.shape[1] != self.channels:
             raise ValueError(f"expected [B, {self.channels}, T], got {list(features.shape)}")
-        with torch.autocast(features.device.type, enabled=False):
-            rows = (pool_features(features) - self.mean) / self.spread
+        return self.judge_pooled(pool_features(features))
+
+    def judge_pooled(self, pooled: Tensor) -> Tensor:
+        """Shape: what `pool_features` gives, `[B, 2 channels]` -> `[B, 2]`."""
+        with torch.autocast(pooled.device.type, enabled=False):
+            rows = (pooled.float() - self.mean) / self.spread
             half = (rows @ self.weight + self.bias) / 2
         return torch.stack((half, -half), dim=1)
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 _PEAK_FLOOR = 1e-8
 _POWER_FLOOR = 1e-24
 _KERNEL = 3
-_LEAK = 0.1
+LEAK = 0.1
+"""Slope of the activations below zero."""
 
 
 class SpectralStem(nn.Module):
@@ -59,7 +60,7 @@ class SpectralStem(nn.Module):
             rows = (rows - _KERNEL) // frequency_stride + 1
             layers += [
                 nn.Conv2d(previous, width, _KERNEL, stride=(frequency_stride, time_stride), padding=(0, 1)),
-                nn.LeakyReLU(_LEAK),
+                nn.LeakyReLU(LEAK, inplace=True),  # a copy of the maps cost an eighth of the time
             ]
             previous = width
         self.cnn = nn.Sequential(*layers)
@@ -69,16 +70,19 @@ class SpectralStem(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Shape: `[B, N]` -> `[B, out_channels, T]`. The spectrum is float32 even under autocast."""
+        # Measured on CPU: channels-last convolutions run 1.3 times as fast in float32, 4 times in bfloat16.
+        maps = self.cnn(self.spectrum(waveform).contiguous(memory_format=torch.channels_last))
+        return cast(Tensor, maps.flatten(1, 2))
+
+    def spectrum(self, waveform: Tensor) -> Tensor:
+        """What the first convolution sees, in float32. Shape: `[B, N]` -> `[B, 2, fft_samples / 2 + 1, frames]`."""
         with torch.autocast(waveform.device.type, enabled=False):
-            spectrum = compressed_spectrum(
+            return compressed_spectrum(
                 peak_normalise(waveform.float()),
                 self.window,
                 hop_samples=self.hop_samples,
                 compression=self.compression,
             )
-        # Measured on CPU: channels-last convolutions run 1.3 times as fast in float32, 4 times in bfloat16.
-        maps = self.cnn(spectrum.contiguous(memory_format=torch.channels_last))
-        return cast(Tensor, maps.flatten(1, 2))
 
     def stages(self) -> list[nn.Module]:
         """The convolutions, from the input upwards."""
@@ -98,13 +102,18 @@ def compressed_spectrum(waveform: Tensor, window: Tensor, *, hop_samples: int, c
 
     Shape: `[B, N]` -> `[B, 2, fft_samples / 2 + 1, N // hop_samples]`: real and imaginary part, frequency,
     frame. Both ends are padded by reflection with half of what a window extends over its hop.
-
-    The scale `|X|^(c-1)` is taken from a floored power, not from a square root, so that its gradient at an
-    empty bin is zero, never NaN.
     """
     pad = (len(window) - hop_samples) // 2
     padded = F.pad(waveform.unsqueeze(1), (pad, pad), mode="reflect").squeeze(1)
     spectrum = torch.stft(padded, len(window), hop_length=hop_samples, window=window, center=False, return_complex=True)
-    parts = torch.view_as_real(spectrum)
-    power = parts.square().sum(dim=-1, keepdim=True).clamp(min=_POWER_FLOOR)
-    return (parts * power.pow((compression - 1) / 2)).permute(0, 3, 1, 2)
+    return scaled_spectrum(torch.view_as_real(spectrum).permute(0, 3, 1, 2), compression)
+
+
+def scaled_spectrum(parts: Tensor, compression: float) -> Tensor:
+    """Magnitudes raised to `compression`, phases kept. Shape: `[B, 2, bins, frames]` to the same.
+
+    The scale `|X|^(c-1)` is taken from a floored power, not from a square root, so that its gradient at an
+    empty bin is zero, never NaN.
+    """
+    power = parts.square().sum(dim=1, keepdim=True).clamp(min=_POWER_FLOOR)
+    return parts * power.pow((compression - 1) / 2)

@@ -47,19 +47,43 @@ _VERDICT_STYLES = {
     Verdict.SPOOF: "bold red",
     Verdict.PARTIAL: "bold magenta",
     Verdict.INCONCLUSIVE: "yellow",
+    Verdict.UNCALIBRATED: "yellow",
     Verdict.SKIPPED: "dim",
 }
 _LEVEL_STYLES = {
     Level.NOT_SCORED: "dim",
+    Level.RAW: "",
     Level.HUMAN: "green",
     Level.UNDECIDED: "yellow",
     Level.SYNTHETIC: "red",
 }
-_UNICODE_MARKS = {Level.NOT_SCORED: "·", Level.HUMAN: "▁", Level.UNDECIDED: "▄", Level.SYNTHETIC: "█"}
-_ASCII_MARKS = {Level.NOT_SCORED: ".", Level.HUMAN: "_", Level.UNDECIDED: "=", Level.SYNTHETIC: "#"}
+_UNICODE_MARKS = {
+    Level.NOT_SCORED: "·",
+    Level.RAW: "░",
+    Level.HUMAN: "▁",
+    Level.UNDECIDED: "▄",
+    Level.SYNTHETIC: "█",
+}
+_ASCII_MARKS = {
+    Level.NOT_SCORED: ".",
+    Level.RAW: "~",
+    Level.HUMAN: "_",
+    Level.UNDECIDED: "=",
+    Level.SYNTHETIC: "#",
+}
 _ASCII_SIGNS = str.maketrans({"≥": ">=", "≤": "<=", MISSING: "-", "±": "+-"})
 
-_SUMMARY_ORDER = (Verdict.SPOOF, Verdict.PARTIAL, Verdict.INCONCLUSIVE, Verdict.BONAFIDE, Verdict.SKIPPED)
+_SUMMARY_ORDER = (
+    Verdict.SPOOF,
+    Verdict.PARTIAL,
+    Verdict.INCONCLUSIVE,
+    Verdict.UNCALIBRATED,
+    Verdict.BONAFIDE,
+    Verdict.SKIPPED,
+)
+_OWN_LICENCE = "Apache-2.0"
+"""Of spoofcheck and what is shipped with it: a model under another one is told of with every result."""
+_UNCALIBRATED = "not calibrated: raw scores only, no likelihood ratio, no verdict"
 _INTERRUPTED = "INTERRUPTED: inputs that had not been reached are missing from this result."
 
 _GAP = 2
@@ -117,16 +141,26 @@ def summary(document: ScanDocument) -> str:
         rest = f", and {len(flagged) - _FLAGGED_SHOWN:,} more" if len(flagged) > _FLAGGED_SHOWN else ""
         lines.append(f"Flagged: {', '.join(listed)}{rest}")
     lines += _traced(document, exhibits)
-    unscored = sum(window.spoof_llr is None for finding in exhibits for window in finding.windows)
+    unscored = sum(map(measures.windows_not_scored, exhibits))
     if unscored:
         windows = sum(len(finding.windows) for finding in exhibits)
         lines.append(f"Not scored: {unscored:,} of {count(windows, 'window')}")
     if skipped:
         codes = dict.fromkeys(printable(reason.code) for finding in skipped for reason in finding.reasons)
         lines.append(f"Not examined: {count(len(skipped), 'input')} ({', '.join(codes)})")
+    if not measures.is_calibrated(document):
+        lines.append(f"The model {printable(document.model.name)} is {_UNCALIBRATED}")
+    lines += _licences(document)
     if not document.run.complete:
         lines.append(_INTERRUPTED)
     return "\n".join(lines) + "\n"
+
+
+def _licences(document: ScanDocument) -> Iterator[str]:
+    """A line for every model under a licence other than spoofcheck's own."""
+    for model in (document.model, document.tracer):
+        if model is not None and model.licence != _OWN_LICENCE:
+            yield f"Licence of {printable(model.name)}: {printable(model.licence)}"
 
 
 def _examined(document: ScanDocument, exhibits: Sequence[Finding]) -> str:
@@ -175,7 +209,7 @@ def _unknown_groups(document: ScanDocument) -> Iterator[str]:
 class _Layout:
     def __init__(self, document: ScanDocument, width: int, *, ascii_only: bool) -> None:
         self._options: OptionsInfo = document.options
-        self._bound = document.model.calibration.llr_bound
+        self._bound = measures.llr_bound(document)
         self._tracer = document.tracer
         self._enrolled = document.enrolled
         self._complete = document.run.complete
@@ -222,8 +256,7 @@ class _Layout:
             _Column("Duration", 8, right=True),
             _Column("Speech", 8, right=True),
             _Column("Verdict", 12),
-            _Column("LLR", 7, right=True),
-            _Column("Spoofed", 8, right=True),
+            *self._score_columns(),
         ]
         if any(finding.channel is not None for finding in self._exhibits):
             columns.insert(0, _Column("Ch", 2))
@@ -240,6 +273,11 @@ class _Layout:
         name_cells = max(_MIN_NAME_CELLS, min(longest, self._width - rest))
         return [_Column("File", name_cells), *columns]
 
+    def _score_columns(self) -> list[_Column]:
+        if self._bound is None:
+            return [_Column("Raw score", 9, right=True)]
+        return [_Column("LLR", 7, right=True), _Column("Spoofed", 8, right=True)]
+
     def _exhibit(self, finding: Finding) -> Iterator[Text]:
         label = self._labels[self._names[finding.path]]
         first, *more = chop_cells(label, self._columns[0].cells) or [""]
@@ -252,6 +290,7 @@ class _Layout:
             "Speech": Text(format_time(finding.speech_s)),
             "Verdict": Text(VERDICT_WORDS[finding.verdict], _VERDICT_STYLES[finding.verdict]),
             "LLR": Text(format_llr(finding.spoof_llr, self._bound)),
+            "Raw score": Text(format_llr(finding.raw_score)),
             "Spoofed": Text(format_time(measures.spoofed_s(finding)) if finding.spans else MISSING),
             "Similar to": Text(source if source_fits else ""),
             "Flags": Text(flags if flags_fit else ""),
@@ -306,8 +345,10 @@ class _Layout:
             Level.HUMAN: f"bona fide (≤ {low})",
             Level.UNDECIDED: "in between",
             Level.SYNTHETIC: f"synthetic (≥ {high})",
-            Level.NOT_SCORED: "not scored",
         }
+        if self._bound is None:
+            words = {Level.RAW: "scored"}
+        words[Level.NOT_SCORED] = "not scored"
         window = f"{options.window_s:g} s window (hop {options.hop_s:g} s)"
         yield self._line(f"Timeline: a mark per {window}; in long recordings per group", "dim")
         key = Text(" " * _INDENT)
@@ -315,8 +356,12 @@ class _Layout:
             key.append(marks[level], _LEVEL_STYLES[level]).append(f" {self._signs(word)}   ", "dim")
         key.rstrip()
         yield key
-        yield self._line(f"LLR: natural-log likelihood ratio, + supports synthetic, bound ±{self._bound:.1f}", "dim")
-
+        if self._bound is None:
+            yield self._line(f"Raw score: spoof logit minus bona fide logit. The model is {_UNCALIBRATED}", "dim")
+        else:
+            yield self._line(
+                f"LLR: natural-log likelihood ratio, + supports synthetic, bound ±{self._bound:.1f}", "dim"
+            )
         if self._tracer is not None and any(finding.trace is not None for finding in self._exhibits):
             yield from self._tracing_legend(self._tracer)
 

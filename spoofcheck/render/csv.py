@@ -10,7 +10,7 @@ import csv
 import io
 from collections.abc import Callable
 
-from spoofcheck.render.measures import spoofed_s
+from spoofcheck.render.measures import is_calibrated, spoofed_s, windows_not_scored
 from spoofcheck.render.text import format_span, printable
 from spoofcheck.render.tracing import channel_outcome, similar_to
 from spoofcheck.schema import Finding, ScanDocument
@@ -46,10 +46,10 @@ COLUMNS: dict[str, Callable[[ScanDocument, Finding], Cell]] = {
     "raw_score": lambda _, f: f.raw_score,
     "duration_s": lambda _, f: f.duration_s,
     "speech_s": lambda _, f: f.speech_s,
-    "spoofed_s": lambda _, f: None if f.duration_s is None else spoofed_s(f),
+    "spoofed_s": lambda d, f: spoofed_s(f) if f.duration_s is not None and is_calibrated(d) else None,
     "spans": lambda _, f: "; ".join(format_span(span.start_s, span.end_s) for span in f.spans),
     "windows": lambda _, f: len(f.windows),
-    "windows_scored": lambda _, f: sum(window.spoof_llr is not None for window in f.windows),
+    "windows_scored": lambda _, f: len(f.windows) - windows_not_scored(f),
     "reason": lambda _, f: outside(f.reasons[0].message) if f.reasons else "",
     "reason_codes": lambda _, f: outside("; ".join(reason.code for reason in f.reasons)),
     "sha256": lambda _, f: outside(f.sha256 or ""),

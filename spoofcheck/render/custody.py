@@ -131,7 +131,7 @@ def _of_the_rest(document: ScanDocument) -> Iterator[ManifestRow]:
 def alarms(files: list[Recording], document: ScanDocument) -> list[tuple[str, str]]:
     """What must be seen before anything else: a headline and a sentence each."""
     found = []
-    failed = [control for control in document.controls if not control.as_expected]
+    failed = [control for control in document.controls if control.as_expected is False]
     if failed:
         told = " ".join(f"{printable(control.name)}: {control.message}" for control in failed)
         found.append(

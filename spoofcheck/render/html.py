@@ -58,7 +58,7 @@ class Chart:
 
     height: float
     zero_y: str
-    threshold_y: str
+    threshold_y: str | None
     limits: tuple[tuple[str, str], ...]
     separate: bool
     bars: tuple[Rect, ...]
@@ -137,6 +137,7 @@ def render(document: ScanDocument) -> str:
     numbered = dict(enumerate(exhibits, start=1))
     names = relative_names(finding.path for finding in document.findings)
     counts = measures.verdict_counts(document.findings)
+    meanings = wording.meanings(calibrated=measures.is_calibrated(document))
     shown = shown_exhibits(document)
     files = custody.recordings(numbered, names, document)
     report_id = canonical.report_id_of(digest)
@@ -148,6 +149,7 @@ def render(document: ScanDocument) -> str:
         .render(
             titles,
             document=document,
+            bound=measures.llr_bound(document),
             document_sha256=digest,
             element=Markup(canonical.script_element_of(spelled)),  # canonical JSON holds no markup
             element_id=canonical.ELEMENT_ID,
@@ -169,8 +171,8 @@ def render(document: ScanDocument) -> str:
             manifest=custody.manifest(files, document),
             conditions=condition_rows(document.model.conditions, numbered),
             audio_s=measures.duration_s(exhibits),
-            counts=[(verdict, counts[verdict]) for verdict in wording.VERDICT_MEANINGS if counts[verdict]],
-            meanings=list(wording.VERDICT_MEANINGS.items()),
+            counts=[(verdict, counts[verdict]) for verdict in meanings if counts[verdict]],
+            meanings=list(meanings.items()),
             scale=SCALE,
             command_line=shlex.join(document.tool.command_line),
             note=(document.note or "").splitlines(),
@@ -214,7 +216,7 @@ def _range(stretch: Span | WindowResult) -> str:
 
 
 def _exhibit(number: int, finding: Finding, name: str, document: ScanDocument) -> Exhibit:
-    bound = document.model.calibration.llr_bound
+    bound = measures.llr_bound(document)
     rows = tuple(_rows(finding, document))
     llrs = [window.spoof_llr for window in finding.windows]
     scored = sorted((i for i, llr in enumerate(llrs) if llr is not None), key=lambda i: llrs[i] or 0.0)
@@ -235,7 +237,7 @@ def _exhibit(number: int, finding: Finding, name: str, document: ScanDocument) -
             Counter(
                 wording.not_scored_words(window.not_scored or "no reason recorded")
                 for window in finding.windows
-                if window.spoof_llr is None
+                if window.raw_score is None
             ).items()
         ),
         trace=trace_view(finding, document),
@@ -252,7 +254,7 @@ def _length_s(finding: Finding) -> float:
     return finding.duration_s or max((window.end_s for window in finding.windows), default=0.0) or 1.0
 
 
-def _excerpts(finding: Finding, bound: float) -> Iterator[ExcerptGroup]:
+def _excerpts(finding: Finding, bound: float | None) -> Iterator[ExcerptGroup]:
     """The excerpts for the pooled direction, then those against it; nothing without any."""
     if not finding.excerpts:
         return
@@ -261,7 +263,7 @@ def _excerpts(finding: Finding, bound: float) -> Iterator[ExcerptGroup]:
         yield ExcerptGroup(title, tuple(_playable(excerpt, bound) for excerpt in chosen))
 
 
-def _playable(excerpt: Excerpt, bound: float) -> Playable:
+def _playable(excerpt: Excerpt, bound: float | None) -> Playable:
     return Playable(
         span=format_span(excerpt.start_s, excerpt.end_s).replace("-", _EN_DASH),
         llr=_llr(excerpt.spoof_llr, bound),
@@ -269,15 +271,15 @@ def _playable(excerpt: Excerpt, bound: float) -> Playable:
     )
 
 
-def _ratios(finding: Finding, bound: float) -> tuple[str, str] | None:
+def _ratios(finding: Finding, bound: float | None) -> tuple[str, str] | None:
     """Both likelihood ratios, where an opinion rests on them."""
-    if finding.spoof_llr is None or finding.verdict is Verdict.INCONCLUSIVE:
+    if finding.spoof_llr is None or bound is None or finding.verdict is Verdict.INCONCLUSIVE:
         return None
     return wording.both_ratios(finding.spoof_llr, bound)
 
 
 def _rows(finding: Finding, document: ScanDocument) -> list[WindowRow]:
-    bound = document.model.calibration.llr_bound
+    bound = measures.llr_bound(document)
     return [
         WindowRow(
             number=number,
@@ -303,11 +305,11 @@ def _note(window: WindowResult, document: ScanDocument) -> str:
 
 
 def _chart(finding: Finding, document: ScanDocument) -> Chart:
-    bound = document.model.calibration.llr_bound
-    scores = [abs(window.spoof_llr) for window in finding.windows if window.spoof_llr is not None]
-    reach = max([bound, *scores])
+    bound, threshold = measures.llr_bound(document), document.options.window_threshold_llr
     length_s = _length_s(finding)
     drawn = bars(finding, document.options, _CHART_BARS)
+    scores = [abs(score) for item in drawn for score in (item.low, item.high) if score is not None]
+    reach = max([0.0 if bound is None else bound, *scores]) or 1.0
 
     def y(llr: float) -> float:
         return _CHART_HEIGHT / 2 * (1 - llr / (reach * _HEADROOM))
@@ -323,7 +325,7 @@ def _chart(finding: Finding, document: ScanDocument) -> Chart:
     return Chart(
         height=_CHART_HEIGHT,
         zero_y=f"{y(0.0):g}",
-        threshold_y=f"{y(max(-reach, min(reach, document.options.window_threshold_llr))):.4g}",
+        threshold_y=None if threshold is None else f"{y(max(-reach, min(reach, threshold))):.4g}",
         limits=tuple((f"{y(llr):.4g}", _llr(llr, bound if reach == bound else None)) for llr in (reach, -reach)),
         separate=len(drawn) <= _SEPARATE_BARS,
         bars=tuple(bar(item) for item in drawn),

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from spoofcheck.schema import Finding, OptionsInfo, Verdict, WindowResult
+from spoofcheck.schema import Finding, OptionsInfo, ScanDocument, Verdict, WindowResult
 
 # Codes that only repeat what the verdict, the LLR and the spans already say.
-_TOLD_ELSEWHERE = frozenset({"above-spoof-threshold", "below-bonafide-threshold", "spoofed-passage"})
+_TOLD_ELSEWHERE = frozenset({"above-spoof-threshold", "below-bonafide-threshold", "spoofed-passage", "uncalibrated"})
+
+
+def is_calibrated(document: ScanDocument) -> bool:
+    """Whether the model gives likelihood ratios; one that does not gives raw scores, and decides nothing."""
+    return document.model.calibration is not None
+
+
+def llr_bound(document: ScanDocument) -> float | None:
+    """Largest magnitude of the document's LLRs; None for an uncalibrated model, which gives none."""
+    return document.model.calibration.llr_bound if document.model.calibration is not None else None
 
 
 def examined(findings: Iterable[Finding]) -> list[Finding]:
@@ -44,7 +54,13 @@ def flags(finding: Finding) -> list[str]:
 
 def is_flagged(window: WindowResult, options: OptionsInfo) -> bool:
     """Whether the window is at or above the window threshold."""
-    return window.spoof_llr is not None and window.spoof_llr >= options.window_threshold_llr
+    llr, threshold = window.spoof_llr, options.window_threshold_llr
+    return llr is not None and threshold is not None and llr >= threshold
+
+
+def windows_not_scored(finding: Finding) -> int:
+    """How many windows the model gave no score to."""
+    return sum(window.raw_score is None for window in finding.windows)
 
 
 def unknown_group(finding: Finding) -> str | None:

@@ -31,7 +31,14 @@ NOT_TRACED: Final = "not traced"
 _MINUS = "\N{MINUS SIGN}"
 _STRIP_CELLS = 60
 """About as many as the cell has room for: a row of hundreds must stay small."""
-_VERDICT_ORDER = (Verdict.SPOOF, Verdict.PARTIAL, Verdict.INCONCLUSIVE, Verdict.BONAFIDE, Verdict.SKIPPED)
+_VERDICT_ORDER = (
+    Verdict.SPOOF,
+    Verdict.PARTIAL,
+    Verdict.INCONCLUSIVE,
+    Verdict.UNCALIBRATED,
+    Verdict.BONAFIDE,
+    Verdict.SKIPPED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,9 @@ class Row:
         number: of the exhibit in the report, and of the anchor `#exhibit-N`.
         reference: what the case calls it; its number where the case has no name for it.
         verdict_rank: most conspicuous first, for sorting.
+        llr: the pooled LLR; of an uncalibrated model, which gives none, the mean raw score.
         bar: the pooled LLR, drawn from the middle of its cell; None where none is given.
-        llr_value: natural-log LR as it is sorted by; None where none is given.
+        llr_value: what `llr` is sorted by; None where none is given.
         flagged: stretches flagged together, and the seconds that they cover.
         strip: the timeline in one line.
         source: index into `Overview.sources`.
@@ -87,7 +95,7 @@ class Overview:
     Attributes:
         verdicts: those that occur, with the number of exhibits.
         sources: the decisions of the tracer that occur, most frequent first, with the number of exhibits.
-        threshold_xs: where the bona fide and the spoof threshold lie in the cell of an LLR, in percent.
+        threshold_xs: where the bona fide and the spoof threshold lie in the cell of an LLR, in percent; empty without.
         script: the page's script; empty for a plain table.
         script_hash: by which the page's policy lets it run; empty for a plain table.
     """
@@ -98,7 +106,7 @@ class Overview:
     with_sources: bool
     verdicts: tuple[tuple[Verdict, int], ...]
     sources: tuple[tuple[str, int], ...]
-    threshold_xs: tuple[str, str]
+    threshold_xs: tuple[str, ...]
     script: Markup
     script_hash: str
 
@@ -111,7 +119,7 @@ def overview(document: ScanDocument) -> Overview:
     # What was not traced is no decision: it comes last, however frequent.
     sources = sorted(decisions.items(), key=lambda item: (item[0] == NOT_TRACED, -item[1], item[0]))
     place = {decision: index for index, (decision, _) in enumerate(sources)}
-    reach = max([document.model.calibration.llr_bound, *(abs(finding.spoof_llr or 0.0) for finding in exhibits)])
+    reach = max([measures.llr_bound(document) or 1.0, *(abs(finding.spoof_llr or 0.0) for finding in exhibits)])
     rows = tuple(
         _row(number, finding, names[finding.path], place[decision_words(finding) or NOT_TRACED], reach, document)
         for number, finding in enumerate(exhibits, start=1)
@@ -126,9 +134,10 @@ def overview(document: ScanDocument) -> Overview:
         with_sources=any(finding.trace is not None for finding in exhibits),
         verdicts=tuple((verdict, counts[verdict]) for verdict in _VERDICT_ORDER if counts[verdict]),
         sources=tuple(sources),
-        threshold_xs=(
-            _percent(_at(document.options.bonafide_threshold_llr, reach)),
-            _percent(_at(document.options.spoof_threshold_llr, reach)),
+        threshold_xs=tuple(
+            _percent(_at(threshold, reach))
+            for threshold in (document.options.bonafide_threshold_llr, document.options.spoof_threshold_llr)
+            if threshold is not None
         ),
         script=script,
         script_hash=script_hash,
@@ -145,6 +154,7 @@ def report_script() -> tuple[Markup, str]:
 
 def _row(number: int, finding: Finding, name: str, source: int, reach: float, document: ScanDocument) -> Row:
     flagged_s = measures.spoofed_s(finding)
+    score = finding.spoof_llr if measures.is_calibrated(document) else finding.raw_score
     return Row(
         number=number,
         reference=finding.exhibit or str(number),
@@ -154,8 +164,8 @@ def _row(number: int, finding: Finding, name: str, source: int, reach: float, do
         duration=format_time(finding.duration_s),
         verdict=finding.verdict,
         verdict_rank=_VERDICT_ORDER.index(finding.verdict),
-        llr=format_llr(finding.spoof_llr, document.model.calibration.llr_bound).replace("-", _MINUS),
-        llr_value=finding.spoof_llr,
+        llr=format_llr(score, measures.llr_bound(document)).replace("-", _MINUS),
+        llr_value=score,
         bar=None if finding.spoof_llr is None else _bar(finding.spoof_llr, reach, document),
         flagged=len(finding.spans),
         flagged_s=flagged_s,
@@ -174,11 +184,11 @@ def _channel(finding: Finding) -> str:
 
 def _bar(llr: float, reach: float, document: ScanDocument) -> Stroke:
     start, end = sorted((_at(0.0, reach), _at(llr, reach)))
-    options = document.options
-    if llr >= options.spoof_threshold_llr:
+    upper, lower = document.options.spoof_threshold_llr, document.options.bonafide_threshold_llr
+    if upper is not None and llr >= upper:
         kind = Level.SYNTHETIC
     else:
-        kind = Level.HUMAN if llr <= options.bonafide_threshold_llr else Level.UNDECIDED
+        kind = Level.HUMAN if lower is not None and llr <= lower else Level.UNDECIDED
     # An LLR right at zero still leaves a mark: it was given.
     return Stroke(_percent(start), _percent(max(0.01, end - start)), kind)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from spoofcheck.render import wording
+from spoofcheck.render import measures, wording
 from spoofcheck.render.drawing import Scale, Tick
 from spoofcheck.render.text import format_llr
 from spoofcheck.schema import Finding, ScanDocument, ScorePercentile, Verdict
@@ -63,7 +63,7 @@ class StabilityView:
 
     rows: tuple[StabilityRow, ...]
     zero_x: str
-    threshold_xs: tuple[str, str]
+    threshold_xs: tuple[str, ...]
     range_x: str | None
     range_width: str
     low: str
@@ -74,7 +74,9 @@ class StabilityView:
     flips: int
 
 
-def score_position(finding: Finding, percentiles: Sequence[ScorePercentile], bound: float) -> ScorePosition | None:
+def score_position(
+    finding: Finding, percentiles: Sequence[ScorePercentile], bound: float | None
+) -> ScorePosition | None:
     """Where the pooled LLR lies among those of the calibration recordings; None without either."""
     llr = finding.spoof_llr
     table = sorted(percentiles, key=lambda entry: entry.percent)
@@ -147,9 +149,9 @@ def _signed(value: int) -> str:
 def stability_view(finding: Finding, document: ScanDocument) -> StabilityView | None:
     """The card of an exhibit; None without one."""
     card = finding.stability
-    if card is None:
+    bound, options = measures.llr_bound(document), document.options
+    if card is None or bound is None:
         return None
-    bound, options = document.model.calibration.llr_bound, document.options
     llrs = [finding.spoof_llr, *(run.spoof_llr for run in card.runs), card.lowest_llr, card.highest_llr]
     reach = max(bound, *(abs(llr) for llr in llrs if llr is not None), 1.0)
     scale = Scale(-reach * (1 + _MARGIN), reach * (1 + _MARGIN))
@@ -178,7 +180,11 @@ def stability_view(finding: Finding, document: ScanDocument) -> StabilityView | 
             ),
         ),
         zero_x=scale.x(0.0),
-        threshold_xs=(scale.x(options.bonafide_threshold_llr), scale.x(options.spoof_threshold_llr)),
+        threshold_xs=tuple(
+            scale.x(threshold)
+            for threshold in (options.bonafide_threshold_llr, options.spoof_threshold_llr)
+            if threshold is not None
+        ),
         range_x=x(low),
         range_width="0%" if low is None or high is None else scale.width(low, high),
         low=_llr(-reach),

@@ -35,6 +35,8 @@ class Level(StrEnum):
     """What one stretch of a timeline says, from least to most conspicuous."""
 
     NOT_SCORED = "not-scored"
+    RAW = "raw"
+    """Scored by an uncalibrated model: its scores have no side."""
     HUMAN = "human"
     UNDECIDED = "undecided"
     SYNTHETIC = "synthetic"
@@ -47,7 +49,8 @@ class Bar:
     Attributes:
         start_s, end_s: halfway to the centres of the windows before and after, and never beyond the windows
             themselves, so that overlapping windows do not hide each other.
-        low, high: lowest and highest LLR of the windows inside (equal for one window); None when not scored.
+        low, high: lowest and highest LLR of the windows inside (equal for one window), raw scores where the model is
+            uncalibrated; None when not scored.
         level: see `_group_level`.
     """
 
@@ -60,11 +63,12 @@ class Bar:
 
 def level(llr: float | None, options: OptionsInfo) -> Level:
     """Which side of the thresholds an LLR lies on."""
-    if llr is None:
+    upper, lower = options.window_threshold_llr, options.bonafide_threshold_llr
+    if llr is None or upper is None or lower is None:
         return Level.NOT_SCORED
-    if llr >= options.window_threshold_llr:
+    if llr >= upper:
         return Level.SYNTHETIC
-    return Level.HUMAN if llr <= options.bonafide_threshold_llr else Level.UNDECIDED
+    return Level.HUMAN if llr <= lower else Level.UNDECIDED
 
 
 def strip(finding: Finding, options: OptionsInfo, cells: int) -> list[Level]:
@@ -73,14 +77,18 @@ def strip(finding: Finding, options: OptionsInfo, cells: int) -> list[Level]:
 
 
 def bars(finding: Finding, options: OptionsInfo, most: int) -> list[Bar]:
-    """At most `most` bars in order of time; a group of windows spans from its lowest to its highest LLR."""
+    """At most `most` bars in order of time; a group of windows spans from its lowest to its highest LLR.
+
+    Of an uncalibrated model, from its lowest to its highest raw score.
+    """
     windows = finding.windows
+    scores = _raw_scores if options.window_threshold_llr is None else _llrs
     return [
         Bar(
             start_s=_start(windows, group[0]),
             end_s=_end(windows, group[-1]),
-            low=min(_llrs(windows, group), default=None),
-            high=max(_llrs(windows, group), default=None),
+            low=min(scores(windows, group), default=None),
+            high=max(scores(windows, group), default=None),
             level=_group_level(finding, group, options),
         )
         for group in _groups(len(windows), most)
@@ -113,6 +121,8 @@ def _group_level(finding: Finding, group: range, options: OptionsInfo) -> Level:
         if level(window.spoof_llr, options) is Level.SYNTHETIC and _in_span(window, finding.spans):
             return Level.SYNTHETIC
     llrs = _llrs(finding.windows, group)
+    if not llrs and _raw_scores(finding.windows, group):
+        return Level.RAW
     return level(sum(llrs) / len(llrs) if llrs else None, options)
 
 
@@ -122,6 +132,10 @@ def _in_span(window: WindowResult, spans: Sequence[Span]) -> bool:
 
 def _llrs(windows: Sequence[WindowResult], group: range) -> list[float]:
     return [llr for index in group if (llr := windows[index].spoof_llr) is not None]
+
+
+def _raw_scores(windows: Sequence[WindowResult], group: range) -> list[float]:
+    return [raw for index in group if (raw := windows[index].raw_score) is not None]
 
 
 def _centre(window: WindowResult) -> float:

@@ -17,6 +17,7 @@ VERDICT_WORDS = {
     Verdict.SPOOF: "spoof",
     Verdict.PARTIAL: "partial",
     Verdict.INCONCLUSIVE: "inconclusive",
+    Verdict.UNCALIBRATED: "uncalibrated",
     Verdict.SKIPPED: "not examined",
 }
 
@@ -28,9 +29,26 @@ VERDICT_MEANINGS = {
     "It does not exclude that the recording was edited.",
     Verdict.INCONCLUSIVE: "No conclusion: the pooled LLR lies between the thresholds, there is too little speech, "
     "or the recording lies outside the conditions the model was validated on.",
+    Verdict.UNCALIBRATED: "The model is not calibrated: its raw scores cannot be turned into LLRs, so that nothing is "
+    "decided about the recording.",
     Verdict.SKIPPED: "The input could not be examined; nothing is said about it.",
 }
 """In the order in which a report explains them."""
+
+UNCALIBRATED_MEANINGS = {
+    Verdict.UNCALIBRATED: VERDICT_MEANINGS[Verdict.UNCALIBRATED],
+    Verdict.INCONCLUSIVE: "No conclusion: no window holds enough speech to be scored.",
+    Verdict.SKIPPED: VERDICT_MEANINGS[Verdict.SKIPPED],
+}
+"""Those that there are without a calibration."""
+
+
+def meanings(*, calibrated: bool) -> dict[Verdict, str]:
+    """What every verdict that a report can hold means, in the order in which it is explained."""
+    if not calibrated:
+        return UNCALIBRATED_MEANINGS
+    return {verdict: words for verdict, words in VERDICT_MEANINGS.items() if verdict is not Verdict.UNCALIBRATED}
+
 
 NOT_SCORED_WORDS = {"no-speech": "too little speech"}
 """Why a window has no score; a code that is missing here is shown as it is."""
@@ -80,11 +98,17 @@ def times_more_probable(llr: float, bound: float, weighed: Weighed) -> str:
     return f"{weighed.evidence} {about} {format_ratio(support.ratio)} times more probable if {favoured} than if {other}"
 
 
-def opinion(finding: Finding, bound: float) -> str:
+def opinion(finding: Finding, bound: float | None) -> str:
     """The pooled LLR in words, in the direction it points and capped at the calibration's bound.
 
     An inconclusive exhibit gets no phrase of the verbal scale: its LLR is a measurement, not an opinion.
+
+    Args:
+        finding: an exhibit's.
+        bound: of the LLRs; None for an uncalibrated model, on whose scores no opinion can rest.
     """
+    if bound is None:
+        return "No likelihood ratio can be given, and no opinion: the model is not calibrated."
     if finding.spoof_llr is None:
         return "No likelihood ratio is given."
     if finding.verdict is Verdict.INCONCLUSIVE:
@@ -161,11 +185,18 @@ def not_scored_words(code: str) -> str:
     return NOT_SCORED_WORDS.get(code, code.replace("-", " "))
 
 
-def timeline_description(finding: Finding, bound: float) -> str:
-    """What a reader who cannot see the chart needs to know of it."""
-    scores = [window.spoof_llr for window in finding.windows if window.spoof_llr is not None]
+def timeline_description(finding: Finding, bound: float | None) -> str:
+    """What a reader who cannot see the chart needs to know of it; `bound` is None for an uncalibrated model."""
+    chosen = (window.raw_score if bound is None else window.spoof_llr for window in finding.windows)
+    scores = [score for score in chosen if score is not None]
     if not scores:
         return f"Timeline of {len(finding.windows)} windows, none of which was scored."
+    if bound is None:
+        return (
+            f"Timeline of {len(finding.windows)} windows, {len(scores)} scored: lowest raw score "
+            f"{format_llr(min(scores))}, highest {format_llr(max(scores))}; they are no likelihood ratios. "
+            "Appendix A holds every value."
+        )
     return (
         f"Timeline of {len(finding.windows)} windows, {len(scores)} scored: lowest LLR "
         f"{format_llr(min(scores), bound)}, highest {format_llr(max(scores), bound)}; "

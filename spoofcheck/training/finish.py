@@ -103,7 +103,7 @@ def finish_detector(
         hearing.network.gate = None if gates is None else gates.by_part[number]
         save_bundle(scratch, uncalibrated, hearing.network, "")
         try:
-            scanner = Scanner(scratch, ScanOptions(channels="mix", device=device, trace=False))
+            scanner = Scanner(scratch, ScanOptions(channels="mix", device=device, precision="float32", trace=False))
             scored = score_exhibits(scanner, hearing.recordings, workers, steps)
         finally:
             shutil.rmtree(scratch)

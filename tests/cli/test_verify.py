@@ -19,6 +19,7 @@ from spoofcheck.cli.verifying import Difference, check_scores, differences
 from spoofcheck.detect import toolinfo
 from spoofcheck.errors import InputError
 from spoofcheck.ledger import Kind, Subjects, append_entry, check_ledger, read_ledger
+from spoofcheck.nets import precision
 from spoofcheck.render import canonical, html
 from spoofcheck.render.json import render as json_text
 from spoofcheck.schema import ScanDocument, Verdict, WindowResult
@@ -36,6 +37,7 @@ def scanned(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = np.random.default_rng(seed).normal(0, 0.1, 80_000).astype(np.float32)
         soundfile.write(folder / "recordings" / name, noise, 16_000, subtype="PCM_16")
     arguments = ["--model", str(tiny_model), "--device", "cpu", "--no-vad", "--hop", "2", "--threshold", "0.5"]
+    arguments += ["--precision", "float32"]  # the same on every machine that runs this test
     result = str(folder / "scan.json")
     assert run(["scan", str(folder / "recordings"), "--no-controls", *arguments, "--json", result, "--quiet"]) in (
         0,
@@ -340,6 +342,52 @@ def test_another_kind_of_machine_gets_more_room() -> None:
     assert check_scores(small, 1, same_kind=True).outcome == "differs"
     assert check_scores(small, 1, same_kind=False).outcome == "ok"
     assert check_scores([Difference("a.wav", "verdict", "spoof", "bonafide")], 1, same_kind=False).outcome == "differs"
+
+
+def test_bfloat16_gets_more_room_than_float32() -> None:
+    def outcome(size: float, *, same_kind: bool, dtype: str) -> str:
+        found = [Difference("a.wav", "window 1, raw score", 1.0, 1.0 + size)]
+        return check_scores(found, 1, same_kind=same_kind, dtype=dtype).outcome
+
+    assert outcome(0.01, same_kind=True, dtype="bfloat16") == "ok"
+    assert outcome(0.03, same_kind=True, dtype="bfloat16") == "differs"
+    assert outcome(0.03, same_kind=False, dtype="bfloat16") == "ok"
+    assert outcome(0.11, same_kind=False, dtype="bfloat16") == "differs"
+    assert outcome(0.01, same_kind=False, dtype="float32") == "differs"
+
+
+def test_without_bfloat16_a_document_in_it_is_computed_again_in_float32(
+    case: Path, verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = ScanDocument.model_validate_json((case / "scan.json").read_bytes())
+    options = document.options.model_copy(update={"dtype": "bfloat16"})
+    (case / "report.html").write_text(html.render(document.model_copy(update={"options": options})), encoding="utf-8")
+    monkeypatch.setattr(precision, "has_native_bf16", lambda: False)
+    _, result = verify("--recompute")
+    scores = outcomes(result, "ok")["scores"]
+    assert "none differs by more than 0.1, largest difference of a score 0;" in scores
+    assert "these scores are in bfloat16" in scores
+
+
+@pytest.mark.skipif(not precision.has_native_bf16(), reason="this CPU has no bfloat16")
+def test_a_document_in_bfloat16_is_computed_again_in_it(case: Path, tiny_model: Path, verify: Verify) -> None:
+    scan = [
+        "scan",
+        case / "recordings",
+        "--model",
+        tiny_model,
+        "--precision",
+        "bf16",
+        "--no-vad",
+        "--no-controls",
+        "-q",
+    ]
+    run([*map(str, scan), "--device", "cpu", "--json", str(case / "reduced.json")])
+    document = ScanDocument.model_validate_json((case / "reduced.json").read_bytes())
+    assert document.options.dtype == "bfloat16"
+    _, result = verify("--recompute", file="reduced.json")
+    assert "none differs by more than 0.02, largest difference of a score 0;" in outcomes(result, "ok")["scores"]
+    assert result["differences"] == []
 
 
 def test_differences_name_every_figure() -> None:

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from spoofcheck.detect.gallery import embedding_head
-from spoofcheck.detect.scorer import HeardWindow, TracerScorer, WindowScorer
+from spoofcheck.detect.programs import HearingProgram
+from spoofcheck.detect.runner import Tensors, TorchRunner
+from spoofcheck.detect.scorer import TracerScorer, WindowScorer
 from spoofcheck.errors import UsageError
 from spoofcheck.nets.bundle import load_bundle, load_tracer
 from tests.support.enrolling import RATE_HZ, embedding_tracer, twin_detector
@@ -25,7 +27,7 @@ def test_the_raw_score_is_spoof_minus_bona_fide(tiny_model: Path, windows: list[
     with torch.inference_mode():
         logits = bundle.network(torch.from_numpy(np.stack(windows)))
     expected = (logits[:, 0] - logits[:, 1]).tolist()
-    heard = WindowScorer(bundle, "cpu").score(windows)
+    heard = WindowScorer(bundle, "cpu", precision="float32").score(windows)
     assert [window.raw_score for window in heard] == pytest.approx(expected, abs=1e-5)
     assert {window.validity_distance for window in heard} == {None}
 
@@ -59,7 +61,7 @@ def test_distances_are_those_of_the_gate_whatever_the_batch(
     assert gate is not None
     with torch.inference_mode():
         expected = [gate(bundle.network.front_end(torch.from_numpy(window[None]))).item() for window in windows]
-    heard = WindowScorer(bundle, "cpu", batch_windows).score(windows)
+    heard = WindowScorer(bundle, "cpu", batch_windows, precision="float32").score(windows)
     assert [window.validity_distance for window in heard] == pytest.approx(expected, rel=1e-5)
     assert len(set(expected)) == len(windows)
 
@@ -69,7 +71,7 @@ def test_features_are_computed_once_for_score_distance_and_embedding(tmp_path: P
     tracer = load_tracer(embedding_tracer(tmp_path / "tracer"))
     calls: list[int] = []
     bundle.network.front_end.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
-    heard = WindowScorer(bundle, "cpu", 5, embedding_head(tracer)).score(windows)
+    heard = WindowScorer(bundle, "cpu", 5, embedding_head(tracer), "float32").score(windows)
     assert calls == [1, 1, 1, 1, 1]
     assert all(window.validity_distance is not None and window.embedding is not None for window in heard)
 
@@ -81,19 +83,21 @@ def test_nothing_to_score_is_no_error(tiny_model: Path) -> None:
 def test_out_of_memory_halves_the_batch_and_goes_on(
     tiny_model: Path, windows: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = WindowScorer(load_bundle(tiny_model), "cpu")
+    bundle = load_bundle(tiny_model)
+    scorer = WindowScorer(bundle, "cpu", precision="float32")
     expected = scorer.score(windows)
-    scorer.batch_windows = 4  # as on a GPU
-    forward = scorer._forward
+    runner = TorchRunner(HearingProgram(bundle.network), torch.device("cpu"), 4)  # as on a GPU
+    scorer.runner = runner
+    forward = runner._forward
     sizes: list[int] = []
 
-    def small_memory(batch: list[np.ndarray]) -> list[HeardWindow]:
+    def small_memory(batch: list[np.ndarray]) -> Tensors:
         sizes.append(len(batch))
         if len(batch) > 1:
-            raise torch.cuda.OutOfMemoryError
+            raise torch.OutOfMemoryError
         return forward(batch)
 
-    monkeypatch.setattr(scorer, "_forward", small_memory)
+    monkeypatch.setattr(runner, "_forward", small_memory)
     retreated = [window.raw_score for window in scorer.score(windows)]
     assert retreated == [window.raw_score for window in expected]
     assert sizes == [4, 2, 1, 1, 1, 1, 1]

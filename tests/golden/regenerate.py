@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spoofcheck.render import Format, console, render
-from tests.support.documents import hostile_document, sample_document, traced_document
+from tests.support.documents import hostile_document, sample_document, traced_document, uncalibrated
 from tests.support.evidence import evidence_document
 
 FOLDER = Path(__file__).parent
@@ -31,6 +31,10 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "evidence.html": lambda: render(evidence_document(), Format.HTML),
     "evidence.json": lambda: render(evidence_document(), Format.JSON),
     "evidence-80.txt": lambda: console.render(evidence_document(), width=80),
+    "uncalibrated.html": lambda: render(uncalibrated(sample_document()), Format.HTML),
+    "uncalibrated.csv": lambda: render(uncalibrated(sample_document()), Format.CSV),
+    "uncalibrated-80.txt": lambda: console.render(uncalibrated(sample_document()), width=80),
+    "uncalibrated-summary.txt": lambda: console.summary(uncalibrated(sample_document())),
     "hostile.csv": lambda: render(hostile_document(), Format.CSV),
     "hostile-80.txt": lambda: console.render(hostile_document(), width=80),
 }

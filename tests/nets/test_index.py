@@ -88,7 +88,7 @@ def test_refuses_names_that_lead_nowhere(shipped: Path, name: str, monkeypatch: 
 
 
 def test_an_unknown_name_lists_the_known(shipped: Path) -> None:
-    with pytest.raises(ModelError, match=r"'gamma' is neither a shipped model \(beta, alpha\) nor a directory"):
+    with pytest.raises(ModelError, match=r"'gamma' is neither a model here \(beta, alpha\) nor a directory"):
         index.find_model("gamma")
 
 
@@ -117,7 +117,7 @@ def test_verify_notices_a_file_without_hash(shipped: Path) -> None:
 
 
 def test_verify_refuses_other_names(shipped: Path) -> None:
-    with pytest.raises(ModelError, match=r"'\.\./alpha' is not a shipped model"):
+    with pytest.raises(ModelError, match=r"'\.\./alpha' is no model here"):
         index.verify_model("../alpha")
 
 

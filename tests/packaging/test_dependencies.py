@@ -10,6 +10,8 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import spoofcheck
 from tests.test_architecture import imports, part_of, sources
 
@@ -21,6 +23,9 @@ ONE_BINARY = {"parselmouth": "praat-parselmouth"}
 """Imports that are one compiled file: before Python 3.12 `packages_distributions` does not say where they are from."""
 UNPACKED_BY_HAND = {"ai-edge-litert"}
 """Imported from a folder that a training recipe names, like the voices that it runs."""
+
+HANDED_ON = {"anyio", "sqlalchemy", "starlette"}
+"""Imported with what rests on them and hands out their types: fastapi and sqlmodel."""
 
 
 def _normalised(requirement: str) -> str:
@@ -46,43 +51,34 @@ def _imported_distributions(paths: Iterable[Path]) -> set[str]:
     return {_normalised(provider) for top in third_party for provider in providers.get(top, [ONE_BINARY.get(top, top)])}
 
 
-def _needs_the_extra(path: Path) -> bool:
-    """Training; and sharing an evaluation out over devices, which says so when lightning is missing."""
-    return part_of(path) == "training" or path.relative_to(PACKAGE) == Path("evaluation/shards.py")
+def _extra(path: Path) -> str | None:
+    """Which extra a source file needs; outside training each says so when it is missing."""
+    if part_of(path) == "training" or path.relative_to(PACKAGE) == Path("evaluation/shards.py"):
+        return "train"
+    if part_of(path) == "serve":
+        return "serve"
+    return "onnx" if path.relative_to(PACKAGE) == Path("nets/onnx.py") else None
 
 
-def _training() -> list[Path]:
-    return [path for path in sources() if _needs_the_extra(path)]
-
-
-def _serve() -> list[Path]:
-    """The service, and the command that runs it under its server."""
-    return [path for path in sources() if part_of(path) == "serve" or path == PACKAGE / "cli" / "serve.py"]
-
-
-def _product() -> list[Path]:
-    return [path for path in sources() if not _needs_the_extra(path) and path not in _serve()]
+def _needing(extra: str | None) -> list[Path]:
+    return [path for path in sources() if _extra(path) == extra]
 
 
 def test_every_dependency_is_imported() -> None:
-    assert _names(_project()["dependencies"]) - _imported_distributions(_product()) == USED_BY_OTHERS
+    assert _names(_project()["dependencies"]) - _imported_distributions(_needing(None)) == USED_BY_OTHERS
 
 
 def test_the_package_imports_only_its_dependencies() -> None:
-    assert _imported_distributions(_product()) - _names(_project()["dependencies"]) == set()
+    assert _imported_distributions(_needing(None)) - _names(_project()["dependencies"]) == set()
 
 
-def test_training_imports_only_its_extra() -> None:
+@pytest.mark.parametrize("extra", ["train", "onnx", "serve"])
+def test_what_needs_an_extra_imports_nothing_else(extra: str) -> None:
     project = _project()
-    declared = _names([*project["dependencies"], *project["optional-dependencies"]["train"]])
-    assert _imported_distributions(_training()) - declared <= UNPACKED_BY_HAND
+    declared = _names([*project["dependencies"], *project["optional-dependencies"][extra]])
+    assert _imported_distributions(_needing(extra)) - declared <= UNPACKED_BY_HAND | HANDED_ON
 
 
-def test_the_service_imports_only_its_extra() -> None:
-    project = _project()
-    extra = _names(project["optional-dependencies"]["serve"])
-    imported = _imported_distributions(_serve()) - _names(project["dependencies"])
-    # The server's own framework rests on these two, and hands them out.
-    assert imported - extra <= {"starlette", "sqlalchemy"}
-    # fastapi reads forms through it without being told.
-    assert extra - imported <= {"python-multipart"}
+@pytest.mark.parametrize("extra", ["onnx", "serve"])
+def test_an_extra_is_imported(extra: str) -> None:
+    assert _names(_project()["optional-dependencies"][extra]) <= _imported_distributions(_needing(extra))

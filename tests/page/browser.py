@@ -85,8 +85,12 @@ class Page:
 
     def open(self, path: Path) -> None:
         """Load a file and wait until all of it has arrived."""
+        self.visit(path.resolve().as_uri())
+
+    def visit(self, address: str) -> None:
+        """The same for any address."""
         before = len(self.events)
-        self.send("Page.navigate", url=path.resolve().as_uri())
+        self.send("Page.navigate", url=address)
         while not any(event["method"] == "Page.loadEventFired" for event in self.events[before:]):
             self._receive()
 
@@ -156,11 +160,11 @@ class Page:
 
 
 @contextlib.contextmanager
-def chromium(executable: str, profile: Path) -> Iterator[Page]:
-    """A fresh browser with one page; ends with the block, whatever happens in it."""
+def chromium(executable: str, profile: Path, *flags: str) -> Iterator[Page]:
+    """A fresh browser with one page, started with further `flags`; ends with the block, whatever happens in it."""
     profile.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        [executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        [executable, *_FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -15,7 +15,14 @@ from spoofcheck.document import parse_document
 from spoofcheck.render import RENDERERS, Format, render
 from spoofcheck.render.wording import VERDICT_WORDS
 from spoofcheck.schema import Verdict
-from tests.support.documents import HOSTILE_NAMES, document, hostile_document, of_verdict, sample_document
+from tests.support.documents import (
+    HOSTILE_NAMES,
+    document,
+    document_of,
+    hostile_document,
+    of_verdict,
+    sample_document,
+)
 
 
 def _table_row(verdict: Verdict) -> str:
@@ -45,7 +52,7 @@ def test_every_format_has_a_renderer_of_its_own() -> None:
 @pytest.mark.parametrize("fmt", Format)
 @pytest.mark.parametrize("verdict", Verdict)
 def test_every_verdict_shows_in_every_format(fmt: Format, verdict: Verdict) -> None:
-    text = render(document([of_verdict(verdict)]), fmt)
+    text = render(document_of(verdict), fmt)
     example = of_verdict(verdict)
     assert _SHOWN[fmt](verdict) in " ".join(text.split())
     assert example.path in text

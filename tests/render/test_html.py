@@ -24,6 +24,7 @@ from tests.support.casework import filled
 from tests.support.documents import (
     HOSTILE_NAMES,
     document,
+    document_of,
     finding,
     hostile_document,
     large_document,
@@ -123,7 +124,7 @@ NEVER = [
 @pytest.mark.parametrize("verdict", Verdict)
 def test_the_report_never_says_what_it_must_not(verdict: Verdict) -> None:
     failed = evidence_document(controls_ok=False)
-    for example in (sample_document(), traced_document(), failed, document([of_verdict(verdict)])):
+    for example in (sample_document(), traced_document(), failed, document_of(verdict)):
         text = page(example).text
         for phrase in NEVER:
             assert not re.search(phrase, text, re.IGNORECASE), phrase

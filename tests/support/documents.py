@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 
+from spoofcheck.detect.decision import UNCALIBRATED
 from spoofcheck.schema import (
     CalibrationInfo,
     Finding,
@@ -304,6 +305,7 @@ _DEFAULT: dict[Verdict, list[tuple[str, str]]] = {
     Verdict.SPOOF: [("above-spoof-threshold", "Pooled LLR is at or above the spoof threshold +1.50.")],
     Verdict.PARTIAL: [("spoofed-passage", "One passage stands out as synthetic.")],
     Verdict.INCONCLUSIVE: [("undecided", "Pooled LLR lies between the thresholds -1.50 and +1.50.")],
+    Verdict.UNCALIBRATED: [(UNCALIBRATED.code, UNCALIBRATED.message)],
     Verdict.SKIPPED: [("not-audio", "Not a recording in any format that can be decoded.")],
 }
 
@@ -329,6 +331,51 @@ def of_verdict(verdict: Verdict) -> Finding:
         return skipped("damaged.wav")
     llr = {Verdict.SPOOF: 3.2, Verdict.BONAFIDE: -3.2}.get(verdict, 0.4)
     return finding(f"{verdict}.wav", verdict, llr, wavering(llr, 5, seed=1))
+
+
+def document_of(verdict: Verdict) -> ScanDocument:
+    """A result with one plain finding of that kind."""
+    if verdict is not Verdict.UNCALIBRATED:
+        return document([of_verdict(verdict)])
+    scored = of_verdict(Verdict.INCONCLUSIVE)
+    return uncalibrated(document([scored.model_copy(update={"path": of_verdict(verdict).path})]))
+
+
+def uncalibrated(example: ScanDocument) -> ScanDocument:
+    """The same scan by a model without calibration, under another licence."""
+    model = example.model.model_dump() | {
+        "name": "xlsr-nes2net-la",
+        "licence": "CC BY-NC 4.0",
+        "calibration": None,
+        "validation": (),
+        "validity": None,
+        "conditions": (),
+        "percentiles": (),
+    }
+    thresholds = dict.fromkeys(name for name in OptionsInfo.model_fields if name.endswith("_threshold_llr"))
+    return ScanDocument.model_validate(
+        example.model_dump()
+        | {
+            "model": model,
+            "options": example.options.model_dump() | thresholds,
+            "findings": [_without_ratios(each) for each in example.findings],
+            "controls": [
+                each.model_dump()
+                | {"verdict": "uncalibrated", "spoof_llr": None, "as_expected": None, "message": "Nothing is decided."}
+                for each in example.controls
+            ],
+        }
+    )
+
+
+def _without_ratios(exhibit: Finding) -> dict[str, object]:
+    bare = exhibit.model_dump() | {"spoof_llr": None, "spans": (), "excerpts": (), "stability": None}
+    bare["windows"] = [window.model_dump() | {"spoof_llr": None} for window in exhibit.windows]
+    if exhibit.raw_score is not None:
+        bare["verdict"] = Verdict.UNCALIBRATED
+        kept = [reason for reason in exhibit.reasons if reason.code in ("too-little-speech", "clipping")]
+        bare["reasons"] = [UNCALIBRATED, *kept]
+    return bare
 
 
 def sample_document() -> ScanDocument:

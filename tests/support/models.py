@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -11,6 +12,8 @@ from torch import nn
 
 from spoofcheck.nets.bundle import save_bundle
 from spoofcheck.nets.config import (
+    CONFIG_FILE,
+    UNCALIBRATED_DECISION,
     CalibrationConfig,
     DecisionConfig,
     GateConfig,
@@ -22,6 +25,7 @@ from spoofcheck.nets.config import (
     SpectralStemConfig,
     TracerConfig,
     ValidatedConfig,
+    config_json,
 )
 from spoofcheck.nets.detector import Detector, build_detector
 from spoofcheck.nets.tracer import build_tracer
@@ -80,6 +84,18 @@ def tiny_bundle(directory: Path, seed: int = 0, gate: GateConfig | None = None) 
         network = build_detector(config.front_end, config.back_end, gate)
         _settle(network)
     save_bundle(directory, config, network, "# Tiny\n\nRandom weights, for tests.\n")
+    return directory
+
+
+def tiny_uncalibrated(directory: Path, seed: int = 0) -> Path:
+    """The same weights as `tiny_bundle`'s of that seed, without a calibration and under another licence."""
+    config = tiny_bundle(directory, seed) / CONFIG_FILE
+    changed = json.loads(config.read_bytes()) | {
+        "calibration": None,
+        "decision": UNCALIBRATED_DECISION.model_dump(),
+        "licence": "CC BY-NC 4.0",
+    }
+    config.write_text(config_json(ModelConfig.model_validate(changed)), encoding="utf-8")
     return directory
 
 

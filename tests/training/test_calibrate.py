@@ -10,7 +10,8 @@ import pytest
 
 from spoofcheck.detect.calibration import to_llr
 from spoofcheck.errors import ModelError
-from spoofcheck.training.calibrate import calibrate, equalised, round_up, scored, thresholds, windows_of_exhibits
+from spoofcheck.evaluation.fitting import equalised, round_up
+from spoofcheck.training.calibrate import calibrate, scored, thresholds, windows_of_exhibits
 from spoofcheck.training.exhibits import LONG, Exhibit
 from spoofcheck.training.recipe import FinishRule
 from tests.support.exhibits import exhibit, normal

@@ -1,5 +1,7 @@
 """Praat's TextGrid, long form, UTF-8: tiers `verdict`, `LLR`, `flagged` and, where it is known, `speech`.
 
+With an uncalibrated model the tier of windows is `raw score`, and there is no `flagged`.
+
 Intervals of a tier follow each other without gaps; empty ones stand between. Windows that overlap others stand on tiers
 of their own (`LLR 2`, ...), each as long as it is.
 """
@@ -16,6 +18,7 @@ from spoofcheck.render.labels.tracks import (
     speech_labels,
     window_labels,
 )
+from spoofcheck.render.measures import is_calibrated
 from spoofcheck.schema import Finding, ScanDocument
 
 _SHORTEST_S = 1e-6
@@ -24,12 +27,11 @@ _SHORTEST_S = 1e-6
 def render(document: ScanDocument, finding: Finding, name: str) -> str:  # noqa: ARG001  as all writers
     """The grid from 0 to the end of the recording, or of its last window."""
     verdict = exhibit_label(document, finding)
-    groups = {
-        "verdict": [verdict],
-        "LLR": window_labels(document, finding),
-        "flagged": flagged_labels(document, finding),
-        "speech": speech_labels(finding),
-    }
+    calibrated = is_calibrated(document)
+    groups = {"verdict": [verdict], "LLR" if calibrated else "raw score": window_labels(document, finding)}
+    if calibrated:
+        groups["flagged"] = flagged_labels(document, finding)
+    groups["speech"] = speech_labels(finding)
     end_s = max(label.end_s for labels in groups.values() for label in [*labels, verdict])
     end_s = max(end_s, _SHORTEST_S)  # Praat knows no grid without length
     tiers: list[tuple[str, Sequence[Label]]] = []

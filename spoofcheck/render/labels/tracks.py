@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from spoofcheck.render.measures import llr_bound
 from spoofcheck.render.text import format_llr, printable
 from spoofcheck.schema import Finding, ScanDocument, WindowResult
 
@@ -35,28 +36,33 @@ class Label:
 
 
 def exhibit_label(document: ScanDocument, finding: Finding) -> Label:
-    """The verdict on the whole exhibit, with its pooled LLR."""
-    bound = document.model.calibration.llr_bound
-    llr = "" if finding.spoof_llr is None else f", LLR {format_llr(finding.spoof_llr, bound)}"
-    return Label(0.0, finding.duration_s or 0.0, f"verdict {finding.verdict}{llr}")
+    """The verdict on the whole exhibit, with its pooled LLR, or with the mean raw score of an uncalibrated model."""
+    score = _score_text(finding, llr_bound(document))
+    return Label(0.0, finding.duration_s or 0.0, f"verdict {finding.verdict}{f', {score}' if score else ''}")
 
 
 def window_labels(document: ScanDocument, finding: Finding) -> list[Label]:
-    """Each window with its LLR, or why it has none, in order of time."""
-    bound = document.model.calibration.llr_bound
+    """Each window with its score, or why it has none, in order of time."""
+    bound = llr_bound(document)
     return [Label(window.start_s, window.end_s, window_text(window, bound)) for window in finding.windows]
 
 
-def window_text(window: WindowResult, bound: float) -> str:
-    """`LLR +2.31`, or `not scored: no-speech`."""
-    if window.spoof_llr is None:
-        return f"not scored: {printable(window.not_scored or 'no reason given')}"
-    return f"LLR {format_llr(window.spoof_llr, bound)}"
+def window_text(window: WindowResult, bound: float | None) -> str:
+    """`LLR +2.31`, `raw score +4.07` of an uncalibrated model, or `not scored: no-speech`."""
+    return _score_text(window, bound) or f"not scored: {printable(window.not_scored or 'no reason given')}"
+
+
+def _score_text(scored: Finding | WindowResult, bound: float | None) -> str:
+    """Empty without a score."""
+    if scored.spoof_llr is not None:
+        return f"LLR {format_llr(scored.spoof_llr, bound)}"
+    # A calibrated model's raw score says nothing that its LLR does not.
+    return f"raw score {format_llr(scored.raw_score)}" if bound is None and scored.raw_score is not None else ""
 
 
 def flagged_labels(document: ScanDocument, finding: Finding) -> list[Label]:
     """Stretches of windows that were flagged together."""
-    bound = document.model.calibration.llr_bound
+    bound = llr_bound(document)
     return [
         Label(span.start_s, span.end_s, f"flagged, mean LLR {format_llr(span.spoof_llr, bound)}")
         for span in finding.spans

@@ -11,17 +11,17 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from spoofcheck.document import load_document
 from spoofcheck.render.html import SHEET_NOTE, SHEET_TITLE
 from spoofcheck.render.templating import environment
-from spoofcheck.serve.access import Caller, caller
 from spoofcheck.serve.errors import ApiError
 from spoofcheck.serve.models import JobState
 from spoofcheck.serve.page.view import page_view, page_words
+from spoofcheck.serve.v1 import OwnJob
 
 router = APIRouter(include_in_schema=False)
 
@@ -50,17 +50,12 @@ async def words(request: Request) -> Response:
 
 
 @router.get("/page/scans/{scan_id}")
-async def scan_view(scan_id: str, request: Request, who: Annotated[Caller, Depends(caller)]) -> Response:
+async def scan_view(job: OwnJob) -> Response:
     """A finished scan of the caller's as the page shows it.
 
     Raises:
         ApiError: 404, no such scan of this caller; 409, it has no result (yet).
     """
-    from spoofcheck.serve.app import service
-
-    job = await asyncio.to_thread(service(request).store.get, scan_id, who.name)
-    if job is None:
-        raise ApiError(404, "There is no such scan.")
     if job.state is not JobState.DONE or job.result_path is None:
         raise ApiError(409, "The scan has no result to show.")
     shown = await asyncio.to_thread(_view, job.result_path)

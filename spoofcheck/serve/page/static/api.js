@@ -5,7 +5,7 @@ const POLL_MS = 1_000;
 const OVER = new Set(["done", "failed", "cancelled"]);
 const WORDS = {
   401: "The server asks for an API key.",
-  403: "The API key was not accepted.",
+  403: "The server does not let this page do that.",
   404: "The server does not know this examination any more.",
   408: "The upload took too long. Try again.",
   413: "The recording is too large for this server.",
@@ -127,10 +127,10 @@ export async function follow(id, onChange, signal) {
       if (OVER.has(job.state)) return job;
     }
   } catch (error) {
-    if (signal.aborted || (error instanceof ApiError && [401, 403, 404].includes(error.status))) throw error;
+    if (signal.aborted || (error instanceof ApiError && [401, 404].includes(error.status))) throw error;
   }
   for (;;) {
-    const job = await (await ask(jobPath(id), { signal })).json();
+    const job = await (await ask(`${jobPath(id)}/status`, { signal })).json();
     onChange(job);
     if (OVER.has(job.state)) return job;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));

@@ -77,7 +77,7 @@ function keyWanted() {
     form.hidden = false;
     byId("key-set").hidden = true;
     byId("key").value = "";
-    if (key.get() !== null) problem("The API key was not accepted. Give another one.");
+    if (key.get() !== null) problem("The API key is not valid. Give another one.");
     byId("key").focus();
   }
   return /** @type {Promise<void>} */ (new Promise((resolve) => wantKey.push(() => resolve())));
@@ -231,7 +231,7 @@ async function start() {
     await showWords();
     await showModels();
   } catch (error) {
-    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) void keyWanted();
+    if (error instanceof ApiError && error.status === 401) void keyWanted();
     else problem(error instanceof ApiError ? error.message : "The page could not be set up.");
   }
 }

@@ -1,11 +1,12 @@
 // One recording on the page: from its file to its result, with what can be done about it in between.
 
-import { ApiError, follow, forget, jobPath, json, save, upload } from "./api.js";
+import { ApiError, follow, forget, jobPath, json, key, save, upload } from "./api.js";
 import { el } from "./dom.js";
 import { exhibitSection, limitations } from "./result.js";
 import { clock, count, size, visible } from "./text.js";
 
 const WAIT_S = 5;
+const LONGEST_WAIT_S = 120;
 
 /**
  * @typedef {object} Surroundings what a card needs of the page
@@ -94,10 +95,10 @@ export class Card {
         return await step();
       } catch (error) {
         if (!(error instanceof ApiError) || this.#abort.signal.aborted) throw error;
-        if (error.status === 401 || error.status === 403) {
+        if (error.status === 401) {
           this.#show("Waiting for an API key", null);
           await Promise.race([this.surroundings.keyWanted(), this.#aborted()]);
-        } else if (error.status === 429) {
+        } else if (error.status === 429 && (error.retryAfter_s ?? WAIT_S) <= LONGEST_WAIT_S) {
           await this.#pause(error);
         } else {
           throw error;
@@ -132,10 +133,9 @@ export class Card {
     if (job.state === "queued") {
       this.#show("Waiting for its turn", null);
     } else if (job.state === "running") {
-      const [file] = job.files ?? [];
-      const known = file?.duration_s > 0;
-      const share = known ? file.position_s / file.duration_s : null;
-      this.#show(known ? `Examining, ${clock(file.position_s)} of ${clock(file.duration_s)}` : "Examining", share);
+      const [{ progress, duration_s }] = job.files;
+      const heard = duration_s === null ? "" : `, ${clock(progress * duration_s)} of ${clock(duration_s)}`;
+      this.#show(`Examining${heard}`, progress);
     }
   }
 
@@ -159,6 +159,11 @@ export class Card {
       ["Download JSON", () => this.#try(save(path, `${stem}.scan.json`))],
       ["Remove", () => this.#remove()],
     );
+    // A link sends no key: with one, the report is a download.
+    if (key.get() === null) {
+      const open = { class: "button small", href: `${path}/report.html`, target: "_blank", rel: "noopener" };
+      this.#actions.prepend(el("a", open, "Open report"));
+    }
     const verdicts = this.view.exhibits.map((/** @type {any} */ exhibit) => `${exhibit.word}, LLR ${exhibit.llr}`);
     this.#state.textContent = verdicts.length ? "" : "Not examined";
     this.#state.hidden = verdicts.length > 0;

@@ -18,14 +18,15 @@ const WINDOWS_AT_ONCE = 200;
  */
 export function exhibitSection(exhibit, view, name, onChoose) {
   const drawn = timeline(exhibit, name, onChoose);
+  const title = exhibit.channel ? "h5" : "h4";
   const element = el(
     "section",
-    { class: "channel-result", "aria-label": [name, exhibit.channel].filter(Boolean).join(", ") },
+    { class: "channel-result" },
     exhibit.channel ? el("h4", {}, exhibit.channel) : null,
     verdictBox(exhibit, view),
     exhibit.windows.length || exhibit.pictures ? drawn.element : null,
-    exhibit.trace ? traceSection(exhibit.trace) : null,
-    exhibit.acoustics ? acousticsSection(exhibit.acoustics, view) : null,
+    exhibit.trace ? traceSection(exhibit.trace, title) : null,
+    exhibit.acoustics ? acousticsSection(exhibit.acoustics, view, title) : null,
     exhibit.windows.length ? windowTable(exhibit.windows) : null,
     factsTable(exhibit.facts),
   );
@@ -82,8 +83,8 @@ function scaleDrawing(exhibit, scale) {
   );
 }
 
-/** @param {any} trace */
-function traceSection(trace) {
+/** @param {any} trace @param {string} title element of its heading */
+function traceSection(trace, title) {
   const rows = trace.rows.map((/** @type {any} */ row) => {
     const cells = [el("th", { scope: "row" }, row.name, " ", el("span", { class: "origin" }, row.origin))];
     cells.push(el("td", { class: "bar-column" }, similarityBar(row, trace)), el("td", { class: "num" }, row.similarity));
@@ -97,8 +98,8 @@ function traceSection(trace) {
     : `Similarities are cosines, from ${trace.low} to ${trace.high}.`;
   return el(
     "section",
-    { class: "trace", "aria-label": "Similar sources" },
-    el("h5", {}, "Similar sources"),
+    { class: "trace" },
+    el(title, {}, "Similar sources"),
     el("p", { class: "opinion" }, el("strong", {}, trace.headline), ` ${trace.opinion}`),
     trace.channel_warning ? el("p", { class: "notice warning", role: "note" }, el("strong", {}, "No support. "), trace.channel_warning) : null,
     trace.group_warning ? el("p", { class: "notice warning", role: "note" }, el("strong", {}, "Not told apart. "), trace.group_warning) : null,
@@ -152,8 +153,8 @@ function similarityBar(row, trace) {
   return drawn;
 }
 
-/** @param {any} acoustics @param {any} view */
-function acousticsSection(acoustics, view) {
+/** @param {any} acoustics @param {any} view @param {string} title element of its heading */
+function acousticsSection(acoustics, view, title) {
   const rows = acoustics.rows.map((/** @type {any} */ row) =>
     el(
       "tr",
@@ -172,8 +173,8 @@ function acousticsSection(acoustics, view) {
     `${acoustics.synthetic_recordings} synthetic ones. Reference: ${acoustics.reference}.`;
   return el(
     "section",
-    { class: "acoustics", "aria-label": "Acoustic observations" },
-    el("h5", {}, "Acoustic observations"),
+    { class: "acoustics" },
+    el(title, {}, "Acoustic observations"),
     remarks,
     el("p", { class: "why" }, view.observations),
     folded(
@@ -202,7 +203,7 @@ function windowTable(windows) {
     more.hidden = body.childElementCount >= windows.length;
   };
   const table = el("table", { class: "data windows" }, head([["Window", "num"], ["Time", "num"], ["Speech, s", "num"], ["LLR", "num"], ["Note", ""]]), body);
-  const details = folded(`Every window (${windows.length})`, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Window table" }, table), more);
+  const details = folded(`Every window (${windows.length})`, table, more);
   details.addEventListener("toggle", () => body.childElementCount || fill());
   return details;
 }
@@ -232,9 +233,16 @@ function linkTo(href, words) {
   return el("a", { href }, words);
 }
 
-/** @param {string} title @param {...(Node | null)} children */
+/**
+ * What is there when it is wanted; a table that is wider than the screen scrolls by itself.
+ * @param {string} title
+ * @param {...(Node | null)} children
+ */
 function folded(title, ...children) {
-  return el("details", {}, el("summary", {}, title), ...children);
+  const held = children.map((child) =>
+    child instanceof HTMLTableElement ? el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": title }, child) : child,
+  );
+  return el("details", {}, el("summary", {}, title), ...held);
 }
 
 /** @param {string[][]} columns words and class of each */
