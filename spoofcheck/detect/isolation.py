@@ -207,8 +207,10 @@ class _Worker:
                 continue
             if isinstance(message, AudioFile):
                 file = message
+                limits.check_length(file.header_duration_s)
                 self._allowed_s = limits.allowed_s(file, 0.0)
             elif isinstance(message, Window):
+                limits.check_length(samples_to_seconds(message.end_sample))
                 self._allowed_s = limits.allowed_s(file, samples_to_seconds(message.end_sample))
             elif not isinstance(message, RecordingSummary):
                 return message

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from spoofcheck.errors import InputError
 from spoofcheck.types import AudioFile
 
 Isolation = Literal["threads", "processes"]
@@ -25,12 +26,26 @@ class ReadLimits:
         per_audio_s: what a second of every channel adds to it.
         memory_bytes: address space beyond what the reader has before its first recording. Only where the platform can
             limit it (POSIX); a decoder program that the reader starts has the same limit by itself.
+        audio_s: longest recording; None for no limit.
     """
 
     stall_s: float = 60.0
     base_s: float = 120.0
     per_audio_s: float = 0.5
     memory_bytes: int = 2 << 30
+    audio_s: float | None = None
+
+    def check_length(self, length_s: float | None) -> None:
+        """Refuse a recording that is longer than it may be.
+
+        Args:
+            length_s: as its header claims, or as far as it was read.
+
+        Raises:
+            InputError: `too-long`.
+        """
+        if self.audio_s is not None and length_s is not None and length_s > self.audio_s:
+            raise InputError("too-long", f"It is longer than the {self.audio_s / 60:g} minutes that are allowed here.")
 
     def allowed_s(self, file: AudioFile | None, position_s: float) -> float:
         """Seconds that a recording may have taken by now.

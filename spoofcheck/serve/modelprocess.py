@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -161,14 +162,20 @@ def _loaded(setup: Setup) -> list[Scanner]:
     Raises:
         SpoofcheckError: a model cannot be used, or two have the same name.
     """
-    import torch
-
+    from spoofcheck.detect.limits import ReadLimits
     from spoofcheck.detect.scan import Scanner, ScanOptions
 
-    # One thread each scales better over the cores than one network that is spread over them.
-    torch.set_num_threads(1)
-    options = ScanOptions(threshold_llr=setup.threshold_llr, device=setup.device, workers=1)
+    options = ScanOptions(
+        threshold_llr=setup.threshold_llr,
+        device=setup.device,
+        isolation="processes",
+        limits=ReadLimits(audio_s=setup.max_duration_s),
+    )
     scanners = [Scanner(model, options) for model in setup.models]
+    for scanner in scanners:
+        if scanner.scorer.device.type == "cpu":
+            # There is a process like this one on every core.
+            scanner.options = replace(scanner.options, workers=1)
     names = [scanner.bundle.config.name for scanner in scanners]
     for name in names:
         if names.count(name) > 1:
@@ -205,17 +212,21 @@ def main(arguments: Sequence[str]) -> None:
         raise RuntimeError(f"the first message is {setup.kind!r}")
     inbox = _Inbox(connection)
     inbox.listen()
-    try:
-        scanners = _loaded(setup)
-        ready = Ready(models=tuple(_described(scanner, setup.controls) for scanner in scanners))
-    except SpoofcheckError as error:
-        send(connection, Refused(message=str(error)))
-        return
-    examiner = _Examiner(scanners)
-    examiner.warm_up()
-    send(connection, ready)
-    while True:
-        examiner.run(connection, inbox, inbox.next_pass())
+    with ExitStack() as kept:
+        try:
+            scanners = _loaded(setup)
+            for scanner in scanners:
+                if scanner.processes is not None:
+                    kept.enter_context(scanner.processes)  # from one pass to the next
+            ready = Ready(models=tuple(_described(scanner, setup.controls) for scanner in scanners))
+        except SpoofcheckError as error:
+            send(connection, Refused(message=str(error)))
+            return
+        examiner = _Examiner(scanners)
+        examiner.warm_up()
+        send(connection, ready)
+        while True:
+            examiner.run(connection, inbox, inbox.next_pass())
 
 
 if __name__ == "__main__":
