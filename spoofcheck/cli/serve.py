@@ -57,6 +57,14 @@ def serve(
         float | None,
         typer.Option(metavar="LLR", help="LLR from which an exhibit is spoof.", rich_help_panel=_MODEL),
     ] = None,
+    prior: Annotated[
+        float,
+        typer.Option(
+            metavar="P",
+            help="Prior of synthetic speech, between 0 and 1, that the older contracts state their score at.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = 0.5,
     controls: Annotated[
         bool,
         typer.Option(
@@ -160,6 +168,7 @@ def serve(
             device=device.value,
             workers=workers,
             threshold_llr=threshold,
+            prior_synthetic=prior,
             controls=controls,
             data_dir=default_data_dir() if data_dir is None else data_dir,
             keep_uploads=keep_uploads,

@@ -19,6 +19,7 @@ from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from spoofcheck.errors import UsageError
+from spoofcheck.serve.datafolder import DATABASE
 from spoofcheck.serve.errors import ApiError
 from spoofcheck.serve.keys import LOCAL, KeyEntry, KeyRing
 from spoofcheck.serve.models import Upload
@@ -73,7 +74,7 @@ class Access:
     @cached_property
     def quota(self) -> Quota:
         """What each key handed in today; the server's folder must be there."""
-        return Quota(self._settings.data_dir / "jobs.sqlite")
+        return Quota(self._settings.data_dir / DATABASE)
 
     @cached_property
     def _hashing(self) -> anyio.CapacityLimiter:

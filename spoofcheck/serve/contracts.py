@@ -20,6 +20,7 @@ from spoofcheck.audio.signatures import HEAD_BYTES, container_of
 from spoofcheck.render.text import printable
 from spoofcheck.schema import Finding, ScanDocument, Verdict
 from spoofcheck.serve.access import Caller, ShownKey, ShownToken, access_of, caller
+from spoofcheck.serve.answers import errors
 from spoofcheck.serve.errors import ApiError, ErrorBody
 from spoofcheck.serve.explanation import (
     Classification,
@@ -31,6 +32,7 @@ from spoofcheck.serve.explanation import (
     strongest_stretch,
 )
 from spoofcheck.serve.models import JobOptions, Upload
+from spoofcheck.serve.service import service
 from spoofcheck.serve.settings import Settings
 from spoofcheck.serve.uploads import (
     budget_of,
@@ -167,20 +169,9 @@ async def contract_caller(request: Request, key: ShownKey = None, token: ShownTo
 
 Who = Annotated[Caller, Depends(contract_caller)]
 
-_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ErrorBody, "description": text}
-    for status, text in {
-        400: "The body is not what the content-type says, or the base64 is none.",
-        403: "No valid key, or a page of another site asks.",
-        408: "The request came too slowly.",
-        413: "Too large.",
-        415: "Another media type or audio format than named.",
-        422: "A field is missing or has no such value, or the recording cannot be examined.",
-        429: "Too often, too much, or too much is waiting; `Retry-After` says when.",
-        500: "The server failed.",
-        503: "The server is stopping, or has no room.",
-        504: "It took too long.",
-    }.items()
+_ERRORS: Final = {
+    **{status: said for status, said in errors(400, 403, 408, 413, 415, 503).items() if status != 401},
+    403: {"model": ErrorBody, "description": "No valid key; or a page of another site asks."},
 }
 
 
@@ -217,8 +208,9 @@ async def voice_detection(request: Request, who: Who) -> VoiceDetection:
     """Classify one recording that comes as base64.
 
     Raises:
-        ApiError: 400, 408, 413, 415, 422, 429, 503, 504.
+        ApiError: 400, 408, 413, 415, 422, 429, 503.
     """
+    service(request).engine.check_room(1)
     settings: Settings = request.app.state.settings
     limits = limits_of(request)
     upload: Upload | None = None
@@ -266,8 +258,9 @@ async def predict(request: Request, who: Who) -> Response:
     """Classify one recording that comes as the multipart field `audio`.
 
     Raises:
-        ApiError: 400, 408, 413, 415, 422, 429, 503, 504.
+        ApiError: 400, 408, 413, 415, 422, 429, 503.
     """
+    service(request).engine.check_room(1)
     settings: Settings = request.app.state.settings
     async with receive_form(request, settings.incoming_dir, limits_of(request)) as form:
         found = form.uploads("audio")
@@ -324,9 +317,10 @@ def _quality(accept: str, media_type: str) -> float:
 
 async def _examined(request: Request, who: Caller, upload: Upload) -> tuple[ScanDocument, Finding, Opinion]:
     settings: Settings = request.app.state.settings
+    engine = service(request).engine
+    engine.check_room(1)
     await access_of(request).charge(who, [upload])
-    engine = request.app.state.service.engine
-    document: ScanDocument = await _unless_gone(request, engine.examine([upload], _OPTIONS))
+    document = await _unless_gone(request, engine.examine([upload], _OPTIONS))
     finding = document.findings[0]
     told = None if finding.verdict is Verdict.SKIPPED else opinion(finding, settings.prior_synthetic)
     if told is None:

@@ -35,10 +35,16 @@ class ToldEngine:
     seen: list[tuple[Upload, bytes, int]] = field(default_factory=list)
     """Every upload with its bytes, and the permissions of its file."""
     waits: bool = False
+    is_full: bool = False
     was_cancelled: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
     budget: BodyBudget | None = None
     """Of the application it is in, for tests that look."""
+
+    def check_room(self, files: int) -> None:
+        assert files == 1
+        if self.is_full:
+            raise ApiError(429, "Too many recordings are waiting; try again later.", 5.0)
 
     async def examine(self, uploads: Sequence[Upload], options: JobOptions) -> ScanDocument:
         for upload in uploads:
