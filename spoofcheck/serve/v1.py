@@ -79,7 +79,7 @@ class ScanOptions(JobOptions):
 
     def job_options(self) -> JobOptions:
         """Without what is not about the examination."""
-        return JobOptions.model_validate(self.model_dump(exclude={"webhook", "webhook_secret"}))
+        return JobOptions.model_validate(self.model_dump(include=set(JobOptions.model_fields)))
 
 
 class Base64File(Value):
