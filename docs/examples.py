@@ -12,6 +12,7 @@ FOLDER holds asvspoof5-scores.tsv and asvspoof5-expected.json.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -20,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,8 @@ SNR_DB = (15.0, 30.0)
 """Of the sounds: without noise the classes would be told apart without an error."""
 CLIPS = 5
 """Of a speaker and system."""
+READY_S = 300
+"""How long the server may take to be ready: a model is loaded, controls are scored."""
 ASVSPOOF5 = "asvspoof5"
 """The one example that needs files of its own."""
 
@@ -57,12 +61,14 @@ class Example:
     Attributes:
         page: its name without `.md`.
         needs: programs beside spoofcheck and the tools of every Linux.
+        served: whether `spoofcheck serve` runs meanwhile, on its usual port.
     """
 
     page: str
     name: str
     steps: tuple[Step, ...]
     needs: tuple[str, ...] = ()
+    served: bool = False
 
 
 _DETECTOR, _TRACER, _TREES = (f"runs/{name}/model" for name in ("tiny-detector", "tiny-tracer", "tiny-trees"))
@@ -294,6 +300,51 @@ EXAMPLES = (
     ),
 )
 
+_VOICEMAIL = "examples/recordings/voicemail-accounts.mp3"
+_AS_JSON = "python3 -m json.tool --no-ensure-ascii --indent 1"
+
+EXAMPLES += (
+    Example(
+        "serve",
+        "scan",
+        (
+            Step(f"curl -s -F files=@{_VOICEMAIL} http://127.0.0.1:8000/v1/scans > job.json"),
+            Step(f"{_AS_JSON} job.json | grep -E 'state|name|size_bytes|_url'"),
+            Step("scan=http://127.0.0.1:8000$(grep -o '/v1/scans/[^/\"]*' job.json | head -1)"),
+            Step('curl -sN $scan/events | grep -o \'"state":"[a-z]*"\' | tail -1'),
+            Step("curl -s $scan > result.json; curl -s $scan/report.html > report.html"),
+            Step("spoofcheck report result.json | head -6"),
+            Step("curl -s -X DELETE -w '%{http_code}\\n' $scan"),
+        ),
+        ("curl",),
+        served=True,
+    ),
+    Example(
+        "serve",
+        "client",
+        (Step("cat scan.py"), Step("python scan.py examples/recordings/{address-1961.wav,hold-music.ogg,novela.m4a}")),
+        served=True,
+    ),
+    Example(
+        "serve",
+        "older",
+        (
+            Step(
+                'printf \'{"language": "English", "audioFormat": "mp3", "audioBase64": "%s"}\' \\\n'
+                f"    $(base64 -w 0 {_VOICEMAIL}) > request.json"
+            ),
+            Step(
+                "curl -s -H 'content-type: application/json' -d @request.json \\\n"
+                f"    http://127.0.0.1:8000/api/voice-detection | {_AS_JSON} | head -9"
+            ),
+            Step(f"curl -s -F audio=@{_VOICEMAIL} http://127.0.0.1:8000/api/predict"),
+        ),
+        ("curl",),
+        served=True,
+    ),
+    Example("serve", "webhook", (Step("cat webhook.py"),)),
+)
+
 
 def shown(command: str) -> str:
     """A command as a page has it."""
@@ -347,6 +398,7 @@ def _lasting(output: str) -> list[str]:
     """Lines of an output without what differs from run to run or from machine to machine."""
     text = re.sub(r"\d+:\d\d\.\d \(\d+(\.\d+)? x real time\)", "… (… x real time)", output)
     text = re.sub(r"/\S*/site-packages/", "…/site-packages/", text)
+    text = re.sub(r"/v1/scans/[\w-]{22}", "/v1/scans/…", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:]+(Z|[+]00:00)?", lambda time: "…".ljust(len(time[0])), text)
     return [line.rstrip() for line in text.strip("\n").splitlines()]
 
@@ -404,14 +456,45 @@ def make_repository(folder: Path) -> None:
     (folder / "clips.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
+@contextlib.contextmanager
+def served(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """`spoofcheck serve` on its usual port, ready.
+
+    Raises:
+        SystemExit: it does not start, e.g. because another server has the port.
+    """
+    command = [sys.executable, "-m", "spoofcheck", "serve", "--data-dir", str(folder / ".served")]
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            for _ in range(READY_S):
+                with contextlib.suppress(OSError), urllib.request.urlopen("http://127.0.0.1:8000/readyz", timeout=5):
+                    break
+                if process.poll() is not None:
+                    raise SystemExit("the server of the examples ended at once; is another one at port 8000?")
+                time.sleep(1)
+            else:
+                raise SystemExit("the server of the examples did not get ready")
+            yield
+        finally:
+            process.terminate()
+
+
 def _environment(folder: Path) -> dict[str, str]:
-    """One in which `spoofcheck` is this checkout's, on the CPU, and writes neither colours nor times."""
+    """One in which `spoofcheck` is this checkout's, on the CPU, and writes neither colours nor times.
+
+    `python` is the one that runs this.
+    """
     programs = folder / ".bin"
     programs.mkdir()
-    (programs / "spoofcheck").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m spoofcheck "$@"\n', encoding="utf-8")
-    (programs / "spoofcheck").chmod(0o755)
+    for name, arguments in (("spoofcheck", "-m spoofcheck"), ("python", "")):
+        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n', encoding="utf-8")
+        (programs / name).chmod(0o755)
+    # Every command has a shell of its own: the one variable that a page's commands share is handed on.
+    session = folder / ".session"
+    session.write_text("[ ! -f .scan ] || . ./.scan; trap '[ -z \"$scan\" ] || echo scan=$scan > .scan' EXIT\n")
     return {
         **os.environ,
+        "BASH_ENV": str(session),
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
@@ -446,8 +529,9 @@ def main() -> None:
             shutil.copytree(ROOT / "tests" / "assets" / "engines", folder / "engines")
             if shutil.which("git"):
                 make_repository(folder)
-            for recipe in (DOCS / "recipes").glob("*.yaml"):
-                shutil.copy(recipe, folder)
+            shutil.copytree(ROOT / "examples" / "recordings", folder / "examples" / "recordings")
+            for file in (*(DOCS / "recipes").glob("*.yaml"), *(DOCS / "clients").glob("*.py")):
+                shutil.copy(file, folder)
         for example in EXAMPLES:
             if (example.name == ASVSPOOF5) != (official is not None) or chosen.page not in (None, example.page):
                 continue
@@ -455,7 +539,8 @@ def main() -> None:
             if missing:
                 print(f"{example.page}: {example.name} stays as it is: {', '.join(missing)} not installed")
                 continue
-            _write(example, run_steps(example.steps, folder, environment))
+            with served(folder, environment) if example.served else contextlib.nullcontext():
+                _write(example, run_steps(example.steps, folder, environment))
             print(f"{example.page}: {example.name}")
 
 

@@ -53,7 +53,11 @@ def commands(name: str = "spoofcheck", group: typer.Typer = app) -> Iterator[tup
             yield f"{name} {command.name}", command.callback
     for inner in group.registered_groups:
         if inner.typer_instance is not None:
-            yield from commands(f"{name} {inner.typer_instance.info.name}", inner.typer_instance)
+            inner_name = f"{name} {inner.typer_instance.info.name}"
+            alone = inner.typer_instance.registered_callback
+            if alone is not None and alone.callback is not None:  # a group that does something by itself
+                yield inner_name, alone.callback
+            yield from commands(inner_name, inner.typer_instance)
 
 
 def _parameters(command: Callable[..., object]) -> list[str]:
@@ -61,6 +65,8 @@ def _parameters(command: Callable[..., object]) -> list[str]:
     rows = []
     hints = get_type_hints(command, include_extras=True)
     for parameter in inspect.signature(command).parameters.values():
+        if hints[parameter.name] is typer.Context:
+            continue
         kind, info = get_args(hints[parameter.name])
         if isinstance(info, ArgumentInfo):
             shown = info.metavar or f"[{parameter.name.upper()}]..."
