@@ -316,7 +316,7 @@ class TestWhole:
             + base64.b64encode(recording.read_bytes()).decode()
             + '"\n}'
         )
-        headers = {"Content-Type": "application/json", "x-api-key": "sk_test_123456789"}
+        headers = {"Content-Type": "application/json", "x-api-key": whole.key}
         with whole.client() as client:
             answer = client.post("/api/voice-detection", content=content, headers=headers)
         assert answer.status_code == 200
