@@ -1,0 +1,71 @@
+"""The end of the server, by order and by force, while it examines; each with a real process."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spoofcheck.errors import UsageError
+from spoofcheck.serve.datafolder import DataFolder
+from spoofcheck.serve.settings import Settings
+from tests.support.audio import human_speech, write_wav
+from tests.support.server import is_alive, server, wait_for
+
+LONG_S = 240
+"""Seconds of audio that no machine examines before it is interrupted."""
+
+WAIT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def long_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    speech = human_speech()
+    repeated = np.resize(speech, LONG_S * 16_000)
+    return write_wav(tmp_path_factory.mktemp("long") / "long.wav", repeated, 16_000)
+
+
+def test_a_killed_server_goes_on_where_it_was(tiny_model: Path, tmp_path: Path, long_recording: Path) -> None:
+    data_dir = tmp_path / "data"
+    with server(data_dir, tiny_model) as first, first.client() as client:
+        sent = client.post("/v1/scans", files=[("files", ("long.wav", long_recording.read_bytes()))])
+        assert sent.status_code == 202, sent.text
+        job_id = sent.json()["id"]
+        wait_for(client, job_id, "running")
+        with pytest.raises(UsageError, match="another server"), DataFolder(Settings(data_dir=data_dir)):
+            pass
+        started = first.descendants()
+        assert started
+        first.kill()
+    end_s = time.monotonic() + WAIT_S
+    while any(is_alive(pid) for pid in started):
+        assert time.monotonic() < end_s, "a model process outlived its server"
+        time.sleep(0.05)
+    (data_dir / "incoming" / "half-an-upload").touch()
+    (data_dir / "jobs" / "nobodys").mkdir()
+
+    with server(data_dir, tiny_model, "--grace", "0") as second, second.client() as client:
+        assert [path.name for path in (data_dir / "jobs").iterdir()] == [job_id]
+        assert not list((data_dir / "incoming").iterdir())
+        assert wait_for(client, job_id, "running")["attempts"] == 2
+        # Told to stop, it gives the job back: that is no failed attempt.
+        assert second.stop() == 0
+        assert any("goes on after the next start" in line for line in second.log)
+        assert not any(is_alive(pid) for pid in started)
+
+    with server(data_dir, tiny_model) as third, third.client() as client:
+        status = wait_for(client, job_id, "done")
+        assert status["attempts"] == 2
+        result = client.get(status["result_url"]).json()
+        assert [finding["path"] for finding in result["findings"]] == ["long.wav"]
+        assert result["findings"][0]["duration_s"] == LONG_S
+        assert [path.name for path in (data_dir / "jobs" / job_id).iterdir()] == ["result.json"]
+        short = client.post(
+            "/v1/scans", files=[("files", ("short.wav", long_recording.read_bytes()[: 2 * 16_000 * 3]))]
+        )
+        wait_for(client, short.json()["id"], "running", "done")
+        # Within the grace period what runs is finished.
+        assert third.stop() == 0
+        assert not any("goes on after the next start" in line for line in third.log)
