@@ -76,7 +76,8 @@ class Engine:
         """
         ready = await asyncio.to_thread(self._pool.start)
         self._models = {None: ready.models[0]} | {model.name: model for model in ready.models}
-        self._metrics.watch(queued=lambda: self._pool.waiting, running=lambda: self._pool.running)
+        pool = self._pool
+        self._metrics.watch(queued=lambda: pool.waiting, running=lambda: pool.running, up=lambda: pool.up)
 
     @property
     def models(self) -> tuple[LoadedModel, ...]:
@@ -121,6 +122,7 @@ class Engine:
     def resume(self, job: Job) -> None:
         """As `submit`, for a job that was taken before the server was started again."""
         running = _RunningJob(job)
+        self._put(running.files)
         self._jobs[job.id] = running
         running.task = asyncio.create_task(self._run(running))
 
@@ -137,7 +139,7 @@ class Engine:
         self._requests += 1
         try:
             async with asyncio.timeout(self._settings.request_deadline_s):
-                return await self._examined(_Files(uploads, options))
+                return await self._examined(self._put(_Files(uploads, options)))
         except TimeoutError:
             raise ApiError(503, "It could not be examined in time; send it as a job to /v1/scans.", 60.0) from None
         finally:
@@ -156,6 +158,9 @@ class Engine:
         running.task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running.task
+        # A task that is cancelled before it ran leaves this to others.
+        self._jobs.pop(job_id, None)
+        self._take_back(running.files)
 
     def begin_stop(self) -> None:
         """Take nothing any more; the grace period begins."""
@@ -212,20 +217,28 @@ class Engine:
         if over is not None:
             self._finished(over)
 
-    async def _examined(self, files: _Files) -> ScanDocument:
-        started_at = datetime.now(UTC)
+    def _put(self, files: _Files) -> _Files:
+        """Let the pool have the files, at once: what is refused for want of room must know of them."""
         loop = asyncio.get_running_loop()
-        clients = [_Client(loop, files, number) for number in range(len(files.uploads))]
-        keys = [
-            self._pool.put(upload.path, upload.size_bytes, files.options, client)
-            for upload, client in zip(files.uploads, clients, strict=True)
-        ]
+        for number, upload in enumerate(files.uploads):
+            client = _Client(loop, files, number)
+            key = self._pool.put(upload.path, upload.size_bytes, files.options, client)
+            files.waiting.append((key, client.result))
+        return files
+
+    def _take_back(self, files: _Files) -> None:
+        """What is not done of them is not wanted any more."""
+        for key, result in files.waiting:
+            if not result.done() or result.cancelled():
+                self._pool.cancel(key)
+
+    async def _examined(self, files: _Files) -> ScanDocument:
+        """The document of files that were put; those that are not done when this is cancelled are taken back."""
+        started_at = datetime.now(UTC)
         try:
-            results = await asyncio.gather(*(client.result for client in clients))
+            results = await asyncio.gather(*(result for _, result in files.waiting))
         finally:
-            for key, client in zip(keys, clients, strict=True):
-                if not client.result.done() or client.result.cancelled():
-                    self._pool.cancel(key)
+            self._take_back(files)
         self._metrics.count(results)
         return await asyncio.to_thread(self._document, files, results, started_at)
 
@@ -254,6 +267,7 @@ class _Files:
         self.uploads = tuple(uploads)
         self.options = options
         self.progress = [FileProgress() for _ in uploads]
+        self.waiting: list[tuple[int, asyncio.Future[Findings]]] = []
         self.first_begun = asyncio.Event()
 
 

@@ -39,11 +39,13 @@ class Metrics:
         )
         self._queued = Gauge("spoofcheck_queue_files", "Files that wait for a model process.", registry=registry)
         self._running = Gauge("spoofcheck_running_files", "Files that a model process has.", registry=registry)
+        self._up = Gauge("spoofcheck_model_processes", "Model processes that have loaded the model.", registry=registry)
 
-    def watch(self, *, queued: Callable[[], int], running: Callable[[], int]) -> None:
-        """Read the length of the queue when it is asked for."""
+    def watch(self, *, queued: Callable[[], int], running: Callable[[], int], up: Callable[[], int]) -> None:
+        """Read the length of the queue, and who works on it, when it is asked for."""
         self._queued.set_function(queued)
         self._running.set_function(running)
+        self._up.set_function(up)
 
     def count(self, examined: Sequence[Sequence[Finding]]) -> None:
         """Count what was found, file by file."""

@@ -113,7 +113,15 @@ class ModelList(Value):
 class Health(Value):
     """Whether the server answers."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"] = Field(default="ok", description="always ok", examples=["ok"])
+
+
+def _json_schema() -> dict[str, Any]:
+    """Of `JsonScan`, in one piece: nothing in the description refers to it."""
+    schema = JsonScan.model_json_schema()
+    schema.pop("$defs")
+    schema["properties"]["files"]["items"] = Base64File.model_json_schema()
+    return schema
 
 
 _SCAN_BODY: dict[str, Any] = {
@@ -136,18 +144,20 @@ _SCAN_BODY: dict[str, Any] = {
                     "pictures": {"type": "boolean", "default": True},
                     "excerpts": {"type": "boolean", "default": False},
                     "webhook": {"type": "string"},
-                    "webhook_secret": {"type": "string", "minLength": 16, "maxLength": 256},
+                    "webhook_secret": {"type": "string"},
                 },
                 "additionalProperties": False,
             },
         },
         "application/json": {
-            "schema": {"$ref": "#/components/schemas/JsonScan"},
+            "schema": _json_schema(),
             "example": {"files": [{"name": "voicemail.mp3", "base64": "SUQzBAAAAAAA"}], "channels": "auto"},
         },
     },
 }
 
+
+_EVENT_EXAMPLE = 'event: status\ndata: {"id": "mR8oYw1tQ2m0U100lD4s8g", "state": "running", "progress": 0.42}\n\n'
 
 Form = TypeVar("Form", bound=ScanOptions)
 
@@ -243,7 +253,7 @@ async def get_report(job: OwnJob) -> Response:
 @router.get(
     "/v1/scans/{scan_id}/events",
     response_class=EventSourceResponse,
-    responses=errors(404),
+    responses={**errors(404), 200: {"content": {"text/event-stream": {"example": _EVENT_EXAMPLE}}}},
     tags=["scans"],
 )
 async def follow_scan(job: OwnJob, made: TheService) -> AsyncIterator[ServerSentEvent]:
@@ -298,7 +308,12 @@ async def readyz(made: TheService) -> Health:
     return Health()
 
 
-@router.get("/metrics", response_class=PlainTextResponse, responses=errors(), tags=["operation"])
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={**errors(), 200: {"content": {"text/plain": {"example": "spoofcheck_queue_files 0.0\n"}}}},
+    tags=["operation"],
+)
 async def metrics(_who: TheCaller, made: TheService) -> Response:
     """Counters for Prometheus: requests, queue, windows, seconds of audio, failures."""
     return Response(made.metrics.text(), media_type=CONTENT_TYPE_LATEST)
