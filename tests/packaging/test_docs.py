@@ -106,6 +106,10 @@ BY_HAND = {
     "spoofcheck ledger show": "case",
     "spoofcheck ledger head": "case",
     "spoofcheck ledger note": "case",
+    "spoofcheck serve": "serve",  # it runs until it is stopped
+    "spoofcheck serve keys add": "serve",  # keys are random
+    "spoofcheck serve keys list": "serve",
+    "spoofcheck serve keys revoke": "serve",
 }
 """Commands whose page shows them without what `docs.examples` makes, and that page."""
 

@@ -202,7 +202,7 @@ function windowTable(windows) {
     }
     more.hidden = body.childElementCount >= windows.length;
   };
-  const table = el("table", { class: "data windows" }, head([["Window", "num"], ["Time", "num"], ["Speech, s", "num"], ["LLR", "num"], ["Note", ""]]), body);
+  const table = el("table", { class: "data window-list" }, head([["Window", "num"], ["Time", "num"], ["Speech, s", "num"], ["LLR", "num"], ["Note", ""]]), body);
   const details = folded(`Every window (${windows.length})`, table, more);
   details.addEventListener("toggle", () => body.childElementCount || fill());
   return details;
