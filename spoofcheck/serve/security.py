@@ -55,6 +55,7 @@ _LINGER_S: Final = 2.0
 it."""
 _LARGE_BODIES: Final = 4
 """Bodies of the largest JSON that are held in memory at a time."""
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 _PORT: Final = re.compile(r":\d*$")
 _LOG = logging.getLogger("spoofcheck.serve")
 
@@ -63,8 +64,11 @@ def install(app: FastAPI, settings: Settings) -> None:
     """Guard an application: every request passes here first, every answer last.
 
     Raises:
-        UsageError: as `serve.access.Access`; or a prior that is none.
+        UsageError: as `serve.access.Access`; or a prior or an origin that is none.
     """
+    for origin in settings.cors_origins:
+        if not _ORIGIN.fullmatch(origin):  # '*' would open a server without keys to every page
+            raise UsageError(f"--cors-origin {origin}: name one origin, like https://lab.example.org")
     if not 0 < settings.prior_synthetic < 1:
         raise UsageError(f"the prior of synthetic speech is {settings.prior_synthetic:g}; it lies between 0 and 1")
     app.state.access = Access(settings)

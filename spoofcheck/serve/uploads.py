@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -428,9 +428,11 @@ def _refuse_encoding(request: Request) -> None:
         raise ApiError(415, "Send the body as it is, without a content-encoding.")
 
 
-def _parsed(pieces: Sequence[bytes]) -> dict[str, Any]:
+def _parsed(pieces: list[bytes]) -> dict[str, Any]:
+    whole = b"".join(pieces)
+    pieces.clear()  # once in memory is enough
     try:
-        document = json.loads(b"".join(pieces), parse_constant=_no_constant)
+        document = json.loads(whole, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ApiError(400, "The body is not JSON.") from error
     if not isinstance(document, dict):

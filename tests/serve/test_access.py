@@ -272,3 +272,32 @@ class TestRefused:
         settings = Settings(cors_origins=("https://lab.example",))
         assert refused("POST", {"host": "localhost", "origin": "https://lab.example"}, settings) is None
         assert refused("DELETE", {"host": "localhost", "origin": "https://lab.example.evil"}, settings) is not None
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "lab.example", "https://lab.example/", "https://*.example", "https://LAB"]
+)
+def test_origins_are_named_one_by_one(settings: Settings, origin: str) -> None:
+    with pytest.raises(UsageError, match="--cors-origin"):
+        guarded_app(replace(settings, cors_origins=(origin,)), ToldEngine(human()))
+
+
+def test_a_listed_origin_may_read_and_post(settings: Settings) -> None:
+    lab = "https://lab.example:8443"
+    with listening(guarded_app(replace(settings, cors_origins=(lab,)), ToldEngine(human()))) as port:
+        url = f"http://127.0.0.1:{port}"
+        asked = {"origin": lab, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+        allowed = httpx.options(f"{url}/api/predict", headers=asked, verify=False)
+        assert allowed.headers["access-control-allow-origin"] == lab
+        assert "access-control-allow-credentials" not in allowed.headers
+        posted = httpx.post(f"{url}/api/predict", files=AUDIO, headers={"origin": lab}, verify=False)
+        assert (posted.status_code, posted.headers["access-control-allow-origin"]) == (200, lab)
+        other = httpx.post(f"{url}/api/predict", files=AUDIO, headers={"origin": "https://lab.example"}, verify=False)
+        assert other.status_code == 403
+        assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -1.0, 2.0])
+def test_a_prior_lies_between_0_and_1(settings: Settings, prior: float) -> None:
+    with pytest.raises(UsageError, match="prior"):
+        guarded_app(replace(settings, prior_synthetic=prior), ToldEngine(human()))

@@ -18,9 +18,10 @@ CODED = base64.b64encode(RIFF)
 SCAN = b"/v1/scans/AAAAAAAAAAAAAAAAAAAAAA"
 
 TOKENS = (
-    b"\x00", b"\r\n", b"\n", b"\xff\xfe", b"\xed\xa0\x80", b"%00", b"%2e%2e%2f", b"../", b"\\", b'"', b"'", b"{", b"}", b"[" * 500,
-    b"null", b"NaN", b"-1", b"1e999", b"9" * 400, b"true", b"\\ud800", b"--X", b"--X--", b"; filename*=UTF-8''%ff", b"=",
-    b"\x1b[31m", "\u202e".encode(), b"A" * 3_000, b"application/json", b"multipart/form-data", b"gzip", b"id", b"",
+    b"\x00", b"\r\n", b"\n", b"\xff\xfe", b"\xed\xa0\x80", b"%00", b"%2e%2e%2f", b"../", b"\\", b'"', b"'", b"{",
+    b"}", b"", b"[" * 500, b"null", b"NaN", b"-1", b"1e999", b"9" * 400, b"true", b"\\ud800", b"--X", b"--X--", b"=",
+    b"id", b"gzip", b"\x1b[31m", b"\xe2\x80\xae", b"A" * 3_000, b"application/json", b"multipart/form-data",
+    b"; filename*=UTF-8''%ff",
 )  # fmt: skip
 
 
@@ -34,10 +35,20 @@ JSON = b"application/json"
 OPTION = b'--X\r\nContent-Disposition: form-data; name="channels"\r\n\r\nmix\r\n'
 
 SEEDS: tuple[tuple[bytes, bytes, bytes, bytes], ...] = (
-    (b"POST", b"/api/voice-detection", JSON, b'{"language":"Tamil","audioFormat":"wav","audioBase64":"' + CODED + b'"}'),
+    (
+        b"POST",
+        b"/api/voice-detection",
+        JSON,
+        b'{"language":"Tamil","audioFormat":"wav","audioBase64":"' + CODED + b'"}',
+    ),
     (b"POST", b"/api/predict", FORM, multipart(b"audio")),
     (b"POST", b"/v1/scans", FORM, multipart(b"files", OPTION)),
-    (b"POST", b"/v1/scans", JSON, b'{"files":[{"name":"a","base64":"' + CODED + b'"}],"channels":"auto","acoustics":true}'),
+    (
+        b"POST",
+        b"/v1/scans",
+        JSON,
+        b'{"files":[{"name":"a","base64":"' + CODED + b'"}],"channels":"auto","acoustics":true}',
+    ),
     (b"GET", SCAN, b"", b""),
     (b"GET", SCAN + b"/status", b"", b""),
     (b"GET", SCAN + b"/report.html", b"", b""),
@@ -46,7 +57,8 @@ SEEDS: tuple[tuple[bytes, bytes, bytes, bytes], ...] = (
     (b"GET", b"/v1/scans", b"", b""),
     (b"GET", b"/v1/models", b"", b""),
     (b"GET", b"/", b"", b""),
-    (b"GET", b"/static/app.js", b"", b""),
+    (b"GET", b"/page/app.js", b"", b""),
+    (b"GET", b"/page/scans/AAAAAAAAAAAAAAAAAAAAAA", b"", b""),
     (b"GET", b"/healthz", b"", b""),
     (b"GET", b"/metrics", b"", b""),
     (b"GET", b"/openapi.json", b"", b""),
