@@ -1,7 +1,7 @@
 """How many requests a server answers, and how long they take: short clips, 1, 8 and 64 clients at once.
 
-`python -m bench.serve` starts real servers on this machine and prints the figures; `python -m bench.all serve` puts them
-into the results. A client sends a clip to `/api/predict`, waits for the answer, and sends the next one. The whole
+`python -m bench.serve` starts real servers on this machine and prints the figures; `python -m bench.all serve` puts
+them into the results. A client sends a clip to `/api/predict`, waits for the answer, and sends the next one. The whole
 takes three to four minutes on two cores. Where the gain of many clients comes from is in the rows on one model process:
 there it is what reading the next clips while the network hears the present ones gives; the rest is the cores.
 """

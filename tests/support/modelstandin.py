@@ -1,9 +1,9 @@
 """A model process without a model, for tests of the pool: `python -m tests.support.modelstandin FD`.
 
 What it does with a file is in the file: `die` ends the process; `die-once` too, unless a file of the same name with
-`.died` beside it says that it did; `hang` says nothing any more; `slow` takes until a file of the pass is cancelled;
-`strange` answers what no model process may. Anything else is examined at once, with that text as a reason of its
-finding.
+`.died` beside it says that it did; `hang` says nothing any more; `brief` takes a moment; `slow` takes until a file of
+the pass is cancelled; `strange` answers what no model process may. Anything else is examined at once, with that text as
+a reason of its finding.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def examined(connection: Connection[Any, Any], item: Item) -> bool:
         os._exit(1)
     if text == "hang":
         time.sleep(600)
+    if text == "brief":
+        time.sleep(0.5)
     if text == "strange":
         connection.send_bytes(b'{"kind": "setup"}')
     if text == "slow":
