@@ -49,7 +49,7 @@ def serve(
             min=1,
             help="Model processes.",
             rich_help_panel=_MODEL,
-            show_default="one per core on a CPU, one on a GPU",
+            show_default="one per core on a CPU, at most 8; one on a GPU",
         ),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.", rich_help_panel=_MODEL)] = Device.AUTO,

@@ -48,6 +48,9 @@ MAX_ATTEMPTS = 3
 START_TIMEOUT_S = 300.0
 """A large model is read from a slow disk within this time."""
 
+MOST_CPU_WORKERS = 8
+"""Unless the operator says otherwise: each takes about 1 GB of memory with the process that reads for it."""
+
 CPU_PASS = PassLimits(files=8, size_bytes=8_000_000)
 GPU_PASS = PassLimits(files=64, size_bytes=200_000_000)
 
@@ -87,7 +90,7 @@ class PoolOptions:
 
     Attributes:
         setup: what the processes load.
-        workers: processes; None is one per core on a CPU, one on a GPU.
+        workers: processes; None is one per core on a CPU, at most 8, and one on a GPU.
         temporary_dir: where the processes may leave temporary files.
         stall_s: a process that says nothing for so long while it examines is ended.
         module: that the processes run.
@@ -141,7 +144,7 @@ class ModelPool:
             raise
         is_cpu = ready.models[0].document.options.device == "cpu"
         self._limits = CPU_PASS if is_cpu else GPU_PASS
-        workers = self._options.workers or (len(os.sched_getaffinity(0)) if is_cpu else 1)
+        workers = self._options.workers or (min(_cores(), MOST_CPU_WORKERS) if is_cpu else 1)
         self._threads = [
             threading.Thread(
                 target=self._work, args=(first if number == 0 else None,), name=f"spoofcheck-pool-{number}", daemon=True
@@ -335,6 +338,11 @@ class ModelPool:
         process.close()
         with self._changed:
             self._processes.discard(process)
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Process:

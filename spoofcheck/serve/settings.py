@@ -28,7 +28,7 @@ class Settings:
     """Further ones that a request may choose by name."""
     device: str = "auto"
     workers: int | None = None
-    """Model processes; None is one per core on a CPU, one on a GPU."""
+    """Model processes; None is one per core on a CPU, at most 8, and one on a GPU."""
     threshold_llr: float | None = None
     """Of the verdict; None is the model's own."""
     controls: bool = True
