@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -206,11 +206,11 @@ class Scanner:
                 else:
                     file.outcome = item
                 if len(batch) >= self.scorer.batch_windows:
-                    batch.score()
+                    batch.begin()
                 while first_open in files and files[first_open].is_complete():
                     yield from self._judge(files.pop(first_open), watcher)
                     first_open += 1
-            batch.score()
+            batch.finish()
             for index in sorted(files):
                 yield from self._judge(files[index], watcher)
 
@@ -424,21 +424,36 @@ class _FileInProgress:
 
 
 class _Batch:
-    """Windows of any files that wait for the network."""
+    """Windows of any files that wait for the network, and those that are on their way through it."""
 
     def __init__(self, scorer: WindowScorer) -> None:
         self._scorer = scorer
-        self._waiting: list[tuple[_FileInProgress, _OpenWindow, NDArray[np.float32]]] = []
+        self._owners: list[tuple[_FileInProgress, _OpenWindow]] = []
+        self._waiting: list[NDArray[np.float32]] = []
+        self._begun: deque[tuple[list[tuple[_FileInProgress, _OpenWindow]], Callable[[], list[HeardWindow]]]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, file: _FileInProgress, window: _OpenWindow, samples: NDArray[np.float32]) -> None:
-        self._waiting.append((file, window, samples))
+        self._owners.append((file, window))
+        self._waiting.append(samples)
 
-    def score(self) -> None:
-        scores = self._scorer.score([samples for _, _, samples in self._waiting])
-        for (file, window, _), heard in zip(self._waiting, scores, strict=True):
+    def begin(self) -> None:
+        """Send what waits on its way; an asynchronous device gets its next batch before the last one is read."""
+        self._begun.append((self._owners, self._scorer.begin(self._waiting)))
+        self._owners, self._waiting = [], []
+        while len(self._begun) >= self._scorer.runner.in_flight:
+            self._collect()
+
+    def finish(self) -> None:
+        """Score all that is left."""
+        self.begin()
+        while self._begun:
+            self._collect()
+
+    def _collect(self) -> None:
+        owners, pending = self._begun.popleft()
+        for (file, window), heard in zip(owners, pending(), strict=True):
             window.heard = heard
             file.unscored -= 1
-        self._waiting.clear()
