@@ -183,8 +183,7 @@ def write_calibrated(directory: Path, bundle: Bundle, calibrated: Calibrated) ->
         (beside / CARD_FILE).write_text(card_of(calibrated, _former_card(bundle.directory)), encoding="utf-8")
         (beside / CALIBRATION_FILE).write_text(calibrated.record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         origin = read_origin(bundle.directory)
-        if origin is not None:
-            write_origin(beside, origin.origin)
+        write_origin(beside, None if origin is None else origin.origin)
         beside.chmod(0o755)
         beside.rename(directory)
     except OSError as error:
