@@ -10,7 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from spoofcheck.cli.scan import Device
 from spoofcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class Request:
     train: Part
     dev: Part
     windows: Windows
-    device: Device
+    device: str
     batch_windows: int | None
     workers: int | None
     work: Path | None

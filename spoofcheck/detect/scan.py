@@ -73,8 +73,9 @@ class ScanOptions:
     """What runs the detector's network on a CPU, and with it a tracer that shares its front-end."""
     batch_windows: int | None = None
     workers: int | None = None
-    isolation: Isolation = "threads"
-    """Where recordings are read: `"processes"` survive what a hostile file does to a decoder."""
+    isolation: Isolation = "auto"
+    """Where recordings are read: `"processes"` survive what a hostile file does to a decoder, and keep a GPU busier
+    than threads can; `"auto"` takes them for a GPU."""
     limits: ReadLimits = field(default_factory=ReadLimits)
     """What reading one recording may take, where processes read."""
     trace: bool = True
@@ -126,8 +127,12 @@ class Scanner:
             self.options.precision,
             self.options.runtime,
         )
-        self.processes = ReaderProcesses(self.options.limits) if self.options.isolation == "processes" else None
+        self.processes = ReaderProcesses(self.options.limits) if self._reads_in_processes() else None
         self._gatherer = self._load_gatherer() if self.options.evidence.is_any else None
+
+    def _reads_in_processes(self) -> bool:
+        isolation = self.options.isolation
+        return isolation == "processes" or (isolation == "auto" and self.scorer.device.type == "cuda")
 
     def bare(self) -> Scanner:
         """This scanner with the same model, rule and options, but without tracing and without further evidence."""
@@ -193,7 +198,7 @@ class Scanner:
         files = {i: _FileInProgress(entry) for i, entry in enumerate(entries)}
         batch = _Batch(self.scorer)
         first_open = 0
-        workers = self.options.workers or _default_workers()
+        workers = self.options.workers or _default_workers(self.scorer.device.type)
         processes: AbstractContextManager[object] = self.processes or nullcontext()
         with processes, Readers(entries, self._read, workers, self.options.debug) as readers:
             for index, item in readers.items():
@@ -375,8 +380,9 @@ def _check_uncalibrated(options: ScanOptions, name: str) -> None:
             )
 
 
-def _default_workers() -> int:
-    return max(1, min(8, (os.cpu_count() or 1) - 1))
+def _default_workers(device_type: str) -> int:
+    """A GPU takes what all cores can read; on a CPU the network needs them more."""
+    return max(1, min(64 if device_type == "cuda" else 8, (os.cpu_count() or 1) - 1))
 
 
 @dataclass(slots=True)
