@@ -38,6 +38,7 @@ class Plan:
     Attributes:
         layers: of XLS-R; None keeps the recipe's 24.
         warm_up: of the steps, so many are not timed.
+        checkpointing: activations are computed again instead of kept.
     """
 
     device: Device
@@ -46,6 +47,7 @@ class Plan:
     layers: int | None
     steps: int
     warm_up: int
+    checkpointing: bool = False
 
     def with_batch(self, batch: int) -> Plan:
         """The same with another batch."""
