@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import memory, report, scan, startup, training
+from bench import memory, precision, report, scan, side_by_side, startup, training
 from bench.measure import Measurement, parser, show
 from spoofcheck import __version__
 
@@ -34,21 +35,25 @@ class Benchmark:
         uses_model: whether it is of one model directory.
     """
 
-    measure: Callable[[str | None], list[Measurement]]
+    measure: Callable[[Namespace], list[Measurement]]
     uses_model: bool = True
     remark: Callable[[Sequence[Measurement]], str] | None = None
 
 
-def _training(recipe: str, model: str | None) -> list[Measurement]:  # noqa: ARG001
+def _training(recipe: str, chosen: Namespace) -> list[Measurement]:  # noqa: ARG001
     """A recipe's steps: not of any model directory."""
     return training.measure([recipe])
 
 
 BENCHMARKS = {
-    "scan": Benchmark(scan.measure),
-    "startup": Benchmark(startup.measure),
-    "memory": Benchmark(memory.measure),
-    "report": Benchmark(report.measure, False),
+    "scan": Benchmark(lambda chosen: scan.measure(chosen.model)),
+    "precision": Benchmark(lambda chosen: precision.measure(chosen.model, chosen.prepared), True, precision.remark),
+    "side-by-side": Benchmark(
+        lambda chosen: side_by_side.measure(chosen.model, chosen.aasist), True, side_by_side.remark
+    ),
+    "startup": Benchmark(lambda chosen: startup.measure(chosen.model)),
+    "memory": Benchmark(lambda chosen: memory.measure(chosen.model)),
+    "report": Benchmark(lambda _: report.measure(), False),
     **{recipe: Benchmark(partial(_training, recipe), False, training.remark) for recipe in training.RECIPES},
 }
 
@@ -73,6 +78,8 @@ def main() -> None:
     options.add_argument(
         "names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all when left out"
     )
+    options.add_argument("--prepared", type=Path, metavar="DIR", help="for precision: see bench.precision")
+    options.add_argument("--aasist", type=Path, metavar="DIR", help="for side-by-side: see bench.side_by_side")
     chosen = options.parse_args()
     unknown = set(chosen.names) - BENCHMARKS.keys()
     if unknown:
@@ -81,7 +88,7 @@ def main() -> None:
     for name in chosen.names or BENCHMARKS:
         at, machine = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", _machine()
         benchmark = BENCHMARKS[name]
-        rows = benchmark.measure(chosen.model)
+        rows = benchmark.measure(chosen)
         show(rows)
         model = (chosen.model or "compact-detector") if benchmark.uses_model else None
         sessions[name] = Session(at, model, machine, rows, " ".join(["python -m bench.all", *sys.argv[1:]]))
