@@ -411,7 +411,7 @@ def test_a_full_size_checkpoint_scans_and_its_front_end_is_torchaudios(
 
     assert run(["models", "import", str(path), "--arch", LA]) == 0
     said = capsys.readouterr().out
-    assert "loaded     986 tensors (convolutions 28, feature projection 4, position 3, transformer 384" in said
+    assert "loaded     986 tensors (convolutions 28, feature projection 4, position 3, last normalisation 2," in said
     path.unlink()
     scanner = Scanner(LA, ScanOptions(device="cpu", precision="float32", vad=False))
     network = scanner.bundle.network
