@@ -107,8 +107,8 @@ class ModelRule(Rule):
     Attributes:
         back_end: of a detector; boosting makes its own.
         head: of a tracer.
-        front_end_weights: "none", "distillmos" (the stem inside the PyPI package), or for XLS-R a folder or hub name
-            that transformers loads.
+        front_end_weights: "none", "distillmos" (the stem inside the PyPI package), or for XLS-R a folder, file or hub
+            name in transformers' naming.
         start_from: model directory whose weights the whole network begins with.
     """
 

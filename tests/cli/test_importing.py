@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import docs.models
 from spoofcheck.cli import run
 from spoofcheck.nets import index, published
 from spoofcheck.nets.bundle import load_bundle, load_tracer
@@ -21,6 +22,7 @@ from tests.support.fairseq import TINY, published_state, with_unused, write_chec
 from tests.support.hub import COMMIT, StandIn, serving
 
 NAME = "xlsr-nes2net-la"
+FULL_SIZE = published.ARCHITECTURES
 REPOSITORY = "XuepingZhang/XLSR-Nes2Net-LA"
 FILE = "epoch_9_9.999.pth"
 
@@ -33,6 +35,11 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(published, "ARCHITECTURES", TINY)
     monkeypatch.setenv("COLUMNS", "250")
     return tmp_path / "data" / "spoofcheck" / "models"
+
+
+@pytest.fixture
+def full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "ARCHITECTURES", FULL_SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -376,3 +383,9 @@ def test_a_models_folder_of_the_users_own_holds_what_it_holds(
     assert "damaged" in capsys.readouterr().out
     assert run(["models", "verify", "mine"]) == 2
     assert capsys.readouterr().out == "mine: no origin.json to compare its files with\n"
+
+
+@pytest.mark.usefixtures("full_size")
+def test_the_page_says_which_weights_become_which_as_the_code_has_it() -> None:
+    text = docs.models.PAGE.read_text(encoding="utf-8")
+    assert text == docs.models.page(text), "run 'python -m docs.models'"
