@@ -99,6 +99,7 @@ def _prompts(example: Example) -> list[str]:
 BY_HAND = {
     "spoofcheck corpus packages": "corpus",  # it needs the network
     "spoofcheck corpus reference": "acoustics",  # it measures hundreds of recordings
+    "spoofcheck models export": "speed",  # its differences are of the machine
     "spoofcheck verify": "verify",  # reports, ledgers: times and hashes differ from run to run
     "spoofcheck case new": "case",
     "spoofcheck case check": "case",
