@@ -415,7 +415,8 @@ def test_a_full_size_checkpoint_scans_and_its_front_end_is_torchaudios(
     path.unlink()
     scanner = Scanner(LA, ScanOptions(device="cpu", precision="float32", vad=False))
     network = scanner.bundle.network
-    assert sum(p.numel() for p in network.parameters()) == 316_017_463
+    # What transformers counts for XLS-R 300M, without the mask of pretraining, and the published back-end.
+    assert sum(p.numel() for p in network.parameters()) == 315_438_720 - 1_024 + 578_599
     with torch.inference_mode():
         for samples, output in expected.items():
             torch.testing.assert_close(network.front_end(waves(samples, 1)), output, atol=1e-4, rtol=0)
