@@ -16,6 +16,9 @@ from spoofcheck.detect.programs import HearingProgram
 from spoofcheck.detect.scorer import WindowScorer
 from spoofcheck.errors import ModelError, UsageError
 from spoofcheck.nets.bundle import load_bundle, load_tracer
+from spoofcheck.nets.config import AasistConfig, XlsrConfig
+from spoofcheck.nets.detector import build_detector
+from spoofcheck.nets.mel import MelSpectrogram
 from spoofcheck.nets.onnx import OnnxNetwork, largest_difference, onnx_graph
 from spoofcheck.nets.statistics import VoiceStatistics
 from tests.support.enrolling import embedding_tracer, twin_detector
@@ -65,9 +68,33 @@ def test_only_the_same_outputs_are_compared() -> None:
         largest_difference({"a": torch.zeros(1)}, {"b": torch.zeros(1)})
 
 
-def test_what_no_graph_can_hold_is_refused() -> None:
-    with pytest.raises(ModelError, match="librosa computes its voice statistics"):
-        onnx_graph(torch.nn.Sequential(VoiceStatistics()))
+@pytest.mark.parametrize(("front_end", "why"), [(VoiceStatistics, "librosa"), (MelSpectrogram, "mel spectrogram")])
+def test_what_no_graph_can_hold_is_refused(
+    front_end: type[torch.nn.Module], why: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ModelError, match=why):
+        onnx_graph(torch.nn.Sequential(front_end()))
+    assert capfd.readouterr() == ("", "")
+
+
+class Hidden(torch.nn.Module):
+    """Computes where no exporter sees it."""
+
+    def forward(self, waveforms: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"level": torch.from_numpy(waveforms.numpy().std(axis=1)) + waveforms.mean(dim=1)}
+
+
+def test_what_became_a_constant_is_found() -> None:
+    with pytest.raises(ModelError, match=r"its level would differ by 0"):
+        onnx_graph(Hidden())
+
+
+def test_a_network_behind_xls_r_is_exported_too() -> None:
+    front_end = XlsrConfig(
+        hidden_size=64, layers=2, heads=4, feed_forward_size=80, conv_channels=16, position_kernel=8, position_groups=4
+    )
+    program = HearingProgram(build_detector(front_end, AasistConfig(channels=64))).eval()
+    assert OnnxNetwork(onnx_graph(program)).names == ["logits"]
 
 
 def test_a_graph_that_does_not_load_is_named() -> None:
