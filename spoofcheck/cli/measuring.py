@@ -403,7 +403,7 @@ def _calibration_caveats(models: Iterable[Contender], clips: Sequence[Clip]) -> 
     """Look whether the clips are those that a model was calibrated on by its user."""
     from spoofcheck.evalschema import Caveat
     from spoofcheck.evaluation.audit import manifest_sha256
-    from spoofcheck.evaluation.usercalibration import present, read_calibration_record
+    from spoofcheck.evaluation.calibrationrecord import present, read_calibration_record
 
     for each in models:
         record = None if each.model is None else read_calibration_record(each.model)

@@ -12,16 +12,12 @@ import pytest
 
 from spoofcheck.cli import run
 from spoofcheck.detect.scan import Scanner, ScanOptions
+from spoofcheck.errors import ModelError
 from spoofcheck.evaluation import metrics
+from spoofcheck.evaluation.calibrationrecord import CALIBRATION_FILE, CalibrationRecord, read_calibration_record
 from spoofcheck.evaluation.crossfit import CrossFit, Shares
 from spoofcheck.evaluation.protocols.manifest import read_manifest
-from spoofcheck.evaluation.usercalibration import (
-    CALIBRATION_FILE,
-    MIN_TRIALS,
-    Calibrated,
-    CalibrationRecord,
-    card_of,
-)
+from spoofcheck.evaluation.usercalibration import MIN_TRIALS, Calibrated, card_of
 from spoofcheck.nets.config import ModelConfig, read_config
 from spoofcheck.schema import Verdict
 from tests.support.audio import human_speech, write_wav
@@ -289,6 +285,13 @@ def test_every_refusal_is_one_clear_line(
     )
     assert not Path(out).exists()
     assert not shipped.exists()
+
+
+def test_a_damaged_record_is_told_of(calibrated: Path, tmp_path: Path) -> None:
+    assert read_calibration_record(tmp_path) is None
+    (tmp_path / CALIBRATION_FILE).write_text((calibrated / CALIBRATION_FILE).read_text()[:-9])
+    with pytest.raises(ModelError, match="not a readable record of a calibration"):
+        read_calibration_record(tmp_path)
 
 
 def test_outside_text_cannot_break_the_card(calibrated: Path) -> None:
