@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from spoofcheck.cli import run
@@ -21,6 +22,8 @@ from spoofcheck.nets.detector import build_detector
 from spoofcheck.nets.mel import MelSpectrogram
 from spoofcheck.nets.onnx import OnnxNetwork, largest_difference, onnx_graph
 from spoofcheck.nets.statistics import VoiceStatistics
+from spoofcheck.render import Format, render
+from spoofcheck.schema import ScanDocument
 from tests.support.enrolling import embedding_tracer, twin_detector
 
 onnx = pytest.importorskip("onnx")
@@ -124,6 +127,25 @@ def test_the_command_writes_a_file_that_names_its_model(
     (heard,) = WindowScorer(bundle, "cpu", precision="float32").score(noise(1))
     logits = network(torch.from_numpy(noise(1)[0]).unsqueeze(0))["logits"][0]
     assert float(logits[0] - logits[1]) == pytest.approx(heard.raw_score, abs=1e-4)
+
+
+def test_a_scan_in_onnx_runtime_says_so_and_can_be_verified(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "a.wav", noise(1)[0], 16_000)
+    result = str(tmp_path / "scan.json")
+    options = ["--model", str(tiny_model), "--runtime", "onnx", "--no-vad", "--no-controls", "--quiet"]
+    run(["scan", str(tmp_path / "in"), *options, "--json", result])
+    document = ScanDocument.model_validate_json(Path(result).read_bytes())
+    assert (document.options.device, document.options.dtype, document.options.runtime) == ("cpu", "float32", "onnx")
+    assert "onnxruntime" in document.tool.libraries
+    assert "float32, ONNX Runtime" in render(document, Format.HTML)
+    capsys.readouterr()
+    run(["verify", result, "--exhibits", str(tmp_path / "in"), "--recompute", "--model", str(tiny_model), "--json"])
+    (scores,) = [each for each in json.loads(capsys.readouterr().out)["checks"] if each["what"] == "scores"]
+    assert scores["outcome"] == "ok"
+    assert "none differs by more than 1e-06, largest difference of a score 0" in scores["message"]
 
 
 def test_a_graph_that_differs_is_not_written(
