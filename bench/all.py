@@ -19,7 +19,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import memory, precision, report, scan, side_by_side, startup, training
+from bench import gpu, gpufloor, memory, precision, report, scan, side_by_side, startup, training
 from bench.measure import Measurement, parser, show
 from spoofcheck import __version__
 
@@ -54,6 +54,8 @@ BENCHMARKS = {
     "startup": Benchmark(lambda chosen: startup.measure(chosen.model)),
     "memory": Benchmark(lambda chosen: memory.measure(chosen.model)),
     "report": Benchmark(lambda _: report.measure(), False),
+    "gpu-floor": Benchmark(lambda _: gpufloor.measure(), False, gpufloor.remark),
+    "gpu": Benchmark(lambda chosen: gpu.measure(gpu.full(), chosen.model), True, gpu.remark),
     **{recipe: Benchmark(partial(_training, recipe), False, training.remark) for recipe in training.RECIPES},
 }
 
@@ -85,20 +87,27 @@ def main() -> None:
     if unknown:
         options.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     sessions = read_store(STORE)
-    for name in chosen.names or BENCHMARKS:
-        at, machine = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", _machine()
+    for name in chosen.names or [name for name in BENCHMARKS if name != "gpu" or training.has_gpu()]:
         benchmark = BENCHMARKS[name]
-        rows = benchmark.measure(chosen)
-        show(rows)
         model = (chosen.model or "compact-detector") if benchmark.uses_model else None
-        sessions[name] = Session(at, model, machine, rows, " ".join(["python -m bench.all", *sys.argv[1:]]))
-        # After each: the next one may take long, or fail.
-        sessions = {name: sessions[name] for name in BENCHMARKS if name in sessions}
-        stored = {name: asdict(session) for name, session in sessions.items()}
-        STORE.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-        RESULTS.write_text(page(sessions), encoding="utf-8")
+        command = " ".join(["python -m bench.all", *sys.argv[1:]])
+        sessions = keep(name, partial(benchmark.measure, chosen), model, command)
+        show(sessions[name].rows)
     missed = [row.name for session in sessions.values() for row in session.rows if (row.ratio() or 1) < 1]
     print(f"{RESULTS.name} written; " + (f"missed: {', '.join(missed)}" if missed else "every target is met"))
+
+
+def keep(name: str, measure: Callable[[], list[Measurement]], model: str | None, command: str) -> dict[str, Session]:
+    """Measure one benchmark and put it into the results, all of which are returned."""
+    at, machine = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", _machine()
+    rows = measure()
+    # Read only now: the measuring may take long, and another benchmark may have been kept meanwhile.
+    sessions = {**read_store(STORE), name: Session(at, model, machine, rows, command)}
+    sessions = {name: sessions[name] for name in BENCHMARKS if name in sessions}
+    stored = {name: asdict(session) for name, session in sessions.items()}
+    STORE.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(page(sessions), encoding="utf-8")
+    return sessions
 
 
 def read_store(path: Path) -> dict[str, Session]:

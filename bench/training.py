@@ -118,7 +118,7 @@ def measure(
         chosen, missing = sizes(device, asked, free_bytes())
         for size in chosen:
             planned = plan(device, size, RECIPES[name])
-            rows += described(f"{name}, {size}", planned, _steps(name, planned), missing)
+            rows += described(f"{name}, {size}", planned, taken(name, planned), missing)
             tell(rows[-2:])
         if not chosen:
             print(f"{name}: {missing}", file=sys.stderr, flush=True)
@@ -176,7 +176,8 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _steps(name: str, planned: Plan) -> Steps:
+def taken(name: str, planned: Plan) -> Steps:
+    """The steps of a recipe, taken in a process of their own."""
     command = [sys.executable, "-m", "bench.steps", name, json.dumps(asdict(planned))]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     if done.returncode:

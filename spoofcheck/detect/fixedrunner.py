@@ -6,6 +6,7 @@ And a window's company does not choose the kernels that round its result.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -18,7 +19,13 @@ from spoofcheck.detect.runner import Pending, Runner, Tensors, Windows, joined
 
 
 class FixedPass(Protocol):
-    """A network made ready for batches of one size and windows of one length, on one device."""
+    """A network made ready for batches of one size and windows of one length, on one device.
+
+    Attributes:
+        busy_s: time that the device computed, of the batches that were asked for.
+    """
+
+    busy_s: float
 
     def begin(self, windows: Windows) -> Pending:
         """Begin a batch of at most that many windows; results are asked for in any order."""
@@ -46,6 +53,12 @@ class FixedBatchRunner(Runner):
         self.batch_windows = batch_windows
         self._prepare = prepare
         self._ready: tuple[tuple[int, int], FixedPass] | None = None
+        self._busy_before_s = 0.0
+
+    @property
+    def busy_s(self) -> float:
+        """Time that the device computed, of the batches that were asked for."""
+        return self._busy_before_s + (0.0 if self._ready is None else self._ready[1].busy_s)
 
     def submit(self, windows: Windows) -> Pending:
         """Begin as many batches as it takes."""
@@ -59,7 +72,7 @@ class FixedBatchRunner(Runner):
                 if self.batch_windows == 1:
                     raise
                 self.batch_windows //= 2
-                self._ready = None
+                self._forget()
             else:
                 done += len(batch)
         return lambda: joined([pending() for pending in begun])
@@ -67,9 +80,12 @@ class FixedBatchRunner(Runner):
     def _pass(self, window_samples: int) -> FixedPass:
         shape = (self.batch_windows, window_samples)
         if self._ready is None or self._ready[0] != shape:
-            self._ready = None  # what it holds must be free before the next is made
+            self._forget()  # what it holds must be free before the next is made
             self._ready = (shape, self._prepare(*shape))
         return self._ready[1]
+
+    def _forget(self) -> None:
+        self._busy_before_s, self._ready = self.busy_s, None
 
 
 class ShardedRunner(Runner):
@@ -111,11 +127,15 @@ class PlainPass:
         dtype: autocast's, float32 for none.
         batch_windows: every batch is filled up to.
         window_samples: length of every window.
+
+    Attributes:
+        busy_s: see `FixedPass`.
     """
 
     def __init__(
         self, network: nn.Module, device: torch.device, dtype: torch.dtype, batch_windows: int, window_samples: int
     ) -> None:
+        self.busy_s = 0.0
         self._network = network
         self._device = device
         self._dtype = dtype
@@ -124,9 +144,11 @@ class PlainPass:
     @torch.inference_mode()
     def begin(self, windows: Windows) -> Pending:
         """Run them here and now."""
+        began_s = time.perf_counter()
         fill(self._host.numpy(), windows)
         outputs = forward(self._network, self._host.to(self._device), self._dtype)
         kept = {name: value[: len(windows)].cpu().clone() for name, value in outputs.items()}
+        self.busy_s += time.perf_counter() - began_s
         return lambda: kept
 
 
