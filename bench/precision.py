@@ -126,19 +126,19 @@ def measure(model: str | None = None, prepared: Path | None = None, most: int | 
             continue
         outcome = _outcome(scorer.score, windows, bundle, known)
         reference = reference or outcome
-        rows += _rows(name, outcome, reference, windows)
+        rows += rows_of(name, outcome, reference, windows)
     if reference is None:
         return rows
     scorer = WindowScorer(bundle, "cpu", None, head, "float32")
     scorer.runner = _autocast(HearingProgram(bundle.network, head))
-    rows += _rows(AUTOCAST, _outcome(scorer.score, windows, bundle, known), reference, windows)
+    rows += rows_of(AUTOCAST, _outcome(scorer.score, windows, bundle, known), reference, windows)
     if prepared is None or find_spec("onnxruntime") is None:
         return rows
     calibration = _prepared(prepared, "train", bundle.config.window_samples).some(CALIBRATION_WINDOWS)
     for name, layers in INT8.items():
         scorer = WindowScorer(bundle, "cpu", None, head, "float32")
         scorer.runner = _int8(HearingProgram(bundle.network, head), calibration, layers)
-        rows += _rows(name, _outcome(scorer.score, windows, bundle, known), reference, windows)
+        rows += rows_of(name, _outcome(scorer.score, windows, bundle, known), reference, windows)
     return rows
 
 
@@ -200,7 +200,7 @@ def _conclusion(llr: float, distance: float | None, config: ModelConfig) -> str:
     return "spoof" if llr >= rule.spoof_threshold_llr else "bonafide" if llr <= rule.bonafide_threshold_llr else "none"
 
 
-def _rows(name: str, found: Outcome, reference: Outcome, windows: Windows) -> Iterable[Measurement]:
+def rows_of(name: str, found: Outcome, reference: Outcome, windows: Windows) -> Iterable[Measurement]:
     """The rows of one variant; the reference has no shift. What no scan can choose has no target to miss."""
     at_once = f"{len(found.window_llrs)} windows, {len(found.exhibit_llrs)} exhibits"
     yield Measurement(f"{name}: CPU time of a window", found.cpu_s * 1e3, "ms", note=at_once)
