@@ -31,6 +31,7 @@ types: $(DEV_READY)  ## Check types
 
 golden: $(DEV_READY)  ## Rewrite golden files and generated docs from what the code says now; read the diff
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.models
 	$(BIN)/python -m tests.golden.regenerate
 
 bench: $(DEV_READY)  ## Measure speed and memory, rewrite bench/RESULTS.md (twenty minutes and more on an idle machine)

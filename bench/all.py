@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import memory, report, scan, startup, training
+from bench import gpu, gpufloor, memory, precision, report, scan, side_by_side, startup, training
 from bench.measure import Measurement, parser, show
 from spoofcheck import __version__
 
@@ -34,21 +35,27 @@ class Benchmark:
         uses_model: whether it is of one model directory.
     """
 
-    measure: Callable[[str | None], list[Measurement]]
+    measure: Callable[[Namespace], list[Measurement]]
     uses_model: bool = True
     remark: Callable[[Sequence[Measurement]], str] | None = None
 
 
-def _training(recipe: str, model: str | None) -> list[Measurement]:  # noqa: ARG001
+def _training(recipe: str, chosen: Namespace) -> list[Measurement]:  # noqa: ARG001
     """A recipe's steps: not of any model directory."""
     return training.measure([recipe])
 
 
 BENCHMARKS = {
-    "scan": Benchmark(scan.measure),
-    "startup": Benchmark(startup.measure),
-    "memory": Benchmark(memory.measure),
-    "report": Benchmark(report.measure, False),
+    "scan": Benchmark(lambda chosen: scan.measure(chosen.model)),
+    "precision": Benchmark(lambda chosen: precision.measure(chosen.model, chosen.prepared), True, precision.remark),
+    "side-by-side": Benchmark(
+        lambda chosen: side_by_side.measure(chosen.model, chosen.aasist), True, side_by_side.remark
+    ),
+    "startup": Benchmark(lambda chosen: startup.measure(chosen.model)),
+    "memory": Benchmark(lambda chosen: memory.measure(chosen.model)),
+    "report": Benchmark(lambda _: report.measure(), False),
+    "gpu-floor": Benchmark(lambda _: gpufloor.measure(), False, gpufloor.remark),
+    "gpu": Benchmark(lambda chosen: gpu.measure(gpu.full(), chosen.model), True, gpu.remark),
     **{recipe: Benchmark(partial(_training, recipe), False, training.remark) for recipe in training.RECIPES},
 }
 
@@ -73,25 +80,34 @@ def main() -> None:
     options.add_argument(
         "names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all when left out"
     )
+    options.add_argument("--prepared", type=Path, metavar="DIR", help="for precision: see bench.precision")
+    options.add_argument("--aasist", type=Path, metavar="DIR", help="for side-by-side: see bench.side_by_side")
     chosen = options.parse_args()
     unknown = set(chosen.names) - BENCHMARKS.keys()
     if unknown:
         options.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     sessions = read_store(STORE)
-    for name in chosen.names or BENCHMARKS:
-        at, machine = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", _machine()
+    for name in chosen.names or [name for name in BENCHMARKS if name != "gpu" or training.has_gpu()]:
         benchmark = BENCHMARKS[name]
-        rows = benchmark.measure(chosen.model)
-        show(rows)
         model = (chosen.model or "compact-detector") if benchmark.uses_model else None
-        sessions[name] = Session(at, model, machine, rows, " ".join(["python -m bench.all", *sys.argv[1:]]))
-        # After each: the next one may take long, or fail.
-        sessions = {name: sessions[name] for name in BENCHMARKS if name in sessions}
-        stored = {name: asdict(session) for name, session in sessions.items()}
-        STORE.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-        RESULTS.write_text(page(sessions), encoding="utf-8")
+        command = " ".join(["python -m bench.all", *sys.argv[1:]])
+        sessions = keep(name, partial(benchmark.measure, chosen), model, command)
+        show(sessions[name].rows)
     missed = [row.name for session in sessions.values() for row in session.rows if (row.ratio() or 1) < 1]
     print(f"{RESULTS.name} written; " + (f"missed: {', '.join(missed)}" if missed else "every target is met"))
+
+
+def keep(name: str, measure: Callable[[], list[Measurement]], model: str | None, command: str) -> dict[str, Session]:
+    """Measure one benchmark and put it into the results, all of which are returned."""
+    at, machine = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", _machine()
+    rows = measure()
+    # Read only now: the measuring may take long, and another benchmark may have been kept meanwhile.
+    sessions = {**read_store(STORE), name: Session(at, model, machine, rows, command)}
+    sessions = {name: sessions[name] for name in BENCHMARKS if name in sessions}
+    stored = {name: asdict(session) for name, session in sessions.items()}
+    STORE.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(page(sessions), encoding="utf-8")
+    return sessions
 
 
 def read_store(path: Path) -> dict[str, Session]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -47,7 +48,8 @@ class Measurement:
         """How many times better than asked; below 1 the target is missed."""
         if self.target is None:
             return None
-        return self.value / self.target if self.sense == "at least" else self.target / self.value
+        over, under = (self.value, self.target) if self.sense == "at least" else (self.target, self.value)
+        return over / under if under else math.inf
 
     def line(self) -> str:
         """One line for a terminal."""

@@ -44,25 +44,39 @@ def write_minutes(folder: Path, files: int) -> float:
     return files * 60.0
 
 
-def write_hours(path: Path, hours: int) -> float:
+def write_seconds(folder: Path, files: int, speech_every: int = 20) -> None:
+    """Write as many mono WAV files of one second, a thousand to a folder: some of speech, the rest of faint noise."""
+    pool = human_pool()
+    second = SAMPLE_RATE_HZ
+    rng = np.random.default_rng(0)
+    for i in range(files):
+        place = folder / f"{i // 1_000:02d}"
+        place.mkdir(parents=True, exist_ok=True)
+        samples = rng.standard_normal(second).astype(np.float32) * 1e-3
+        if i % speech_every == 0:
+            samples += np.take(pool, np.arange(i * second, (i + 1) * second), mode="wrap")
+        soundfile.write(place / f"second-{i:05d}.wav", samples, SAMPLE_RATE_HZ, subtype="PCM_16")
+
+
+def write_hours(path: Path, hours: float) -> float:
     """Write one long mono WAV, every ten minutes the pool once and then faint noise; its seconds."""
     pool = human_pool()
     ten_minutes = 600 * SAMPLE_RATE_HZ
     noise = np.random.default_rng(0).standard_normal(ten_minutes).astype(np.float32) * 1e-3
     noise[: pool.size] += pool
     with soundfile.SoundFile(path, "w", SAMPLE_RATE_HZ, 1, subtype="PCM_16") as file:
-        for _ in range(6 * hours):
+        for _ in range(round(6 * hours)):
             file.write(noise)
     return hours * 3_600.0
 
 
-def write_hours_m4a(path: Path, hours: int) -> float:
+def write_hours_m4a(path: Path, hours: float) -> float:
     """The same as AAC in M4A: ten minutes are encoded once, their packets repeated; its seconds."""
     once = path.with_name("ten-minutes.m4a")
     wav = path.with_name("hour.wav")
     write_hours(wav, 1)
     _ffmpeg("-t", "600", "-i", str(wav), "-c:a", "aac", "-b:a", "32k", str(once))
-    _ffmpeg("-stream_loop", str(6 * hours - 1), "-i", str(once), "-c", "copy", str(path))
+    _ffmpeg("-stream_loop", str(round(6 * hours) - 1), "-i", str(once), "-c", "copy", str(path))
     wav.unlink()
     once.unlink()
     return hours * 3_600.0

@@ -36,6 +36,8 @@ def read(name: str, plan: Plan) -> Recipe:
     changes.append(f"model.window_samples={plan.window_samples}")
     if plan.layers is not None:
         changes.append(f"model.front_end.layers={plan.layers}")
+    if plan.checkpointing:
+        changes.append("training.checkpoint_activations=true")
     return read_recipe(RECIPES / name, changes)
 
 

@@ -38,6 +38,7 @@ class Plan:
     Attributes:
         layers: of XLS-R; None keeps the recipe's 24.
         warm_up: of the steps, so many are not timed.
+        checkpointing: activations are computed again instead of kept.
     """
 
     device: Device
@@ -46,6 +47,7 @@ class Plan:
     layers: int | None
     steps: int
     warm_up: int
+    checkpointing: bool = False
 
     def with_batch(self, batch: int) -> Plan:
         """The same with another batch."""
@@ -116,7 +118,7 @@ def measure(
         chosen, missing = sizes(device, asked, free_bytes())
         for size in chosen:
             planned = plan(device, size, RECIPES[name])
-            rows += described(f"{name}, {size}", planned, _steps(name, planned), missing)
+            rows += described(f"{name}, {size}", planned, taken(name, planned), missing)
             tell(rows[-2:])
         if not chosen:
             print(f"{name}: {missing}", file=sys.stderr, flush=True)
@@ -174,7 +176,8 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _steps(name: str, planned: Plan) -> Steps:
+def taken(name: str, planned: Plan) -> Steps:
+    """The steps of a recipe, taken in a process of their own."""
     command = [sys.executable, "-m", "bench.steps", name, json.dumps(asdict(planned))]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     if done.returncode:

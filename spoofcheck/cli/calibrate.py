@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spoofcheck.cli.scan import Device, parse_batch_size
+from spoofcheck.cli.scan import DEVICE_HELP, DEVICES, parse_batch_size
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import UsageError
 
@@ -65,7 +65,7 @@ def calibrate(
             show_default="NAME in your own models",
         ),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.", rich_help_panel=_SCORING)] = Device.AUTO,
+    device: Annotated[str, typer.Option(metavar=DEVICES, help=DEVICE_HELP, rich_help_panel=_SCORING)] = "auto",
     batch_size: Annotated[
         str,
         typer.Option(
@@ -124,8 +124,8 @@ def calibrate(
     check_target(target)
     data = _data(protocol, root, split)
     check_enough(data.clips, data.name)
-    scorer = ClipScorer(directory, "all", device.value, batch_windows, workers)
-    team = Team(0, 1, device.value)
+    scorer = ClipScorer(directory, "all", device, batch_windows, workers)
+    team = Team(0, 1, device)
 
     def watch(rows: Iterable[RecordingScores], total: int) -> Iterable[RecordingScores]:
         from spoofcheck.cli.steps import RichSteps

@@ -21,7 +21,7 @@ from spoofcheck.cli.measuring import (
     measure,
 )
 from spoofcheck.cli.output import STDOUT, check_outputs, write_output
-from spoofcheck.cli.scan import Device, parse_batch_size
+from spoofcheck.cli.scan import DEVICE_HELP, DEVICES, parse_batch_size
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import OutputError
 
@@ -127,7 +127,7 @@ def evaluate(
             rich_help_panel=_SCORING,
         ),
     ] = Windows.ALL,
-    device: Annotated[Device, typer.Option(help="Where the network runs.", rich_help_panel=_SCORING)] = Device.AUTO,
+    device: Annotated[str, typer.Option(metavar=DEVICES, help=DEVICE_HELP, rich_help_panel=_SCORING)] = "auto",
     devices: Annotated[
         int | None,
         typer.Option(
@@ -298,7 +298,7 @@ def evaluate(
 
     from spoofcheck.evaluation.shards import join_team
 
-    team = join_team(device.value, devices, nodes) if request.models else None
+    team = join_team(device, devices, nodes) if request.models else None
     try:
         document, subjects = measure(request, team)
     except KeyboardInterrupt:

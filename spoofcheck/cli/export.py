@@ -27,11 +27,11 @@ def export(
         raise UsageError("--onnx -: name a file; a graph is not text")
     check_outputs([onnx])
 
-    from spoofcheck.detect.onnxexport import MAX_DIFFERENCE, export_model
+    from spoofcheck.detect.onnxexport import export_model
     from spoofcheck.nets.bundle import load_bundle, load_tracer
     from spoofcheck.nets.config import TracerConfig, read_any_config
     from spoofcheck.nets.index import find_model
-    from spoofcheck.nets.onnx import check_extra
+    from spoofcheck.nets.onnx import MAX_DIFFERENCE, check_extra
 
     check_extra("models export")
     directory = find_model(model)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spoofcheck.cli.scan import Device
 from spoofcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def load_named_tracer(tracer: str | None) -> TracerBundle:
 
 
 def hear(
-    clips: Mapping[str, Path], bundle: TracerBundle, device: Device, quiet: bool
+    clips: Mapping[str, Path], bundle: TracerBundle, device: str, quiet: bool
 ) -> Iterator[tuple[Path, TracedClip]]:
     """Read recordings and embed all their windows with speech.
 
@@ -54,7 +53,7 @@ def hear(
         return
     # One window at a time, on a GPU too, where a forward pass may round differently beside others: what is found must
     # not depend on the company a clip came in.
-    tracer = ClipTracer(bundle, "all", device.value, 1, embeddings=True)
+    tracer = ClipTracer(bundle, "all", device, 1, embeddings=True)
     rows = tracer.trace(list(clips), [Clip(sha256, path, "spoof") for sha256, path in clips.items()])
     steps = RichSteps(Console(stderr=True), enabled=not quiet)
     yield from zip(clips.values(), steps.over(rows, "Listening", len(clips)), strict=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spoofcheck.cli.hearing import hear, load_named_tracer, why_not
-from spoofcheck.cli.scan import Device
+from spoofcheck.cli.scan import DEVICE_HELP, DEVICES
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import UsageError
 
@@ -40,7 +40,7 @@ def link(
         ),
     ] = None,
     no_sources: Annotated[bool, typer.Option("--no-sources", help="Compare with the tracer's own alone.")] = False,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.AUTO,
+    device: Annotated[str, typer.Option(metavar=DEVICES, help=DEVICE_HELP)] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Write JSON to standard output instead of a table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> int:
@@ -95,7 +95,7 @@ def _hashed(path: Path) -> str:
 
 
 def _heard(
-    hashes: tuple[str, str], paths: tuple[Path, Path], bundle: TracerBundle, device: Device, quiet: bool
+    hashes: tuple[str, str], paths: tuple[Path, Path], bundle: TracerBundle, device: str, quiet: bool
 ) -> tuple[Heard, Heard]:
     """Both recordings as the tracer hears them. Raises UsageError when one holds nothing to compare, or both one."""
     import numpy as np

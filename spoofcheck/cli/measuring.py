@@ -10,7 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from spoofcheck.cli.scan import Device
 from spoofcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class Request:
     train: Part
     dev: Part
     windows: Windows
-    device: Device
+    device: str
     batch_windows: int | None
     workers: int | None
     work: Path | None
@@ -404,7 +403,7 @@ def _calibration_caveats(models: Iterable[Contender], clips: Sequence[Clip]) -> 
     """Look whether the clips are those that a model was calibrated on by its user."""
     from spoofcheck.evalschema import Caveat
     from spoofcheck.evaluation.audit import manifest_sha256
-    from spoofcheck.evaluation.usercalibration import present, read_calibration_record
+    from spoofcheck.evaluation.calibrationrecord import present, read_calibration_record
 
     for each in models:
         record = None if each.model is None else read_calibration_record(each.model)

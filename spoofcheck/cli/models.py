@@ -71,7 +71,7 @@ def list_() -> None:
         typer.echo(f"yours: in {user_models_dir()}")
     for name, entry in index.published.items():
         if name not in own:
-            typer.echo(f"published: {name} ({entry.licence}); 'spoofcheck models pull {name}' downloads it")
+            typer.echo(f"published: {name}, {entry.licence}: spoofcheck models pull {name}")
 
 
 @app.command("show")

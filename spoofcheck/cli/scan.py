@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from spoofcheck.schema import CaseInfo, ControlResult, Finding, ScanDocument, UnknownGroup
     from spoofcheck.types import Skipped
 
+DEVICES = "auto|cpu|cuda|cuda:N|mps"
+DEVICE_HELP = "Where the network runs; cuda: on every visible card, cuda:N: on one."
 LEDGER_NAME = "case.jsonl"
 """Of the ledger beside a case file."""
 _MAX_NOTE_CHARS = 4_000
@@ -34,15 +36,6 @@ class Channels(StrEnum):
     AUTO = "auto"
     MIX = "mix"
     EACH = "each"
-
-
-class Device(StrEnum):
-    """Where the network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
 
 
 class Precision(StrEnum):
@@ -172,7 +165,7 @@ def scan(
             show_default="names hold for this scan",
         ),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.", rich_help_panel=_ANALYSIS)] = Device.AUTO,
+    device: Annotated[str, typer.Option(metavar=DEVICES, help=DEVICE_HELP, rich_help_panel=_ANALYSIS)] = "auto",
     precision: Annotated[
         Precision,
         typer.Option(
@@ -202,13 +195,14 @@ def scan(
         ),
     ] = None,
     isolate: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--isolate/--no-isolate",
             help="Read in processes with limits on time and memory, so that a hostile file costs itself alone.",
             rich_help_panel=_ANALYSIS,
+            show_default="on a GPU",
         ),
-    ] = False,
+    ] = None,
     case_file: Annotated[
         Path | None,
         typer.Option(
@@ -371,12 +365,12 @@ def scan(
         channels=channels.value,
         vad=vad,
         threshold_llr=threshold,
-        device=device.value,
+        device=device,
         precision=precision.value,
         runtime=runtime.value,
         batch_windows=batch_windows,
         workers=workers,
-        isolation="processes" if isolate else "threads",
+        isolation="auto" if isolate is None else "processes" if isolate else "threads",
         trace=trace,
         tracer=tracer,
         trace_all=trace_all,

@@ -12,7 +12,7 @@ import typer
 
 from spoofcheck.cli.hearing import hear, load_named_tracer, why_not
 from spoofcheck.cli.output import check_outputs, write_output
-from spoofcheck.cli.scan import Device
+from spoofcheck.cli.scan import DEVICE_HELP, DEVICES
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import ModelError, OutputError, UsageError
 
@@ -41,7 +41,7 @@ Store = Annotated[
         show_default="sources.json in the user's data directory",
     ),
 ]
-On = Annotated[Device, typer.Option("--device", help="Where the network runs.")]
+On = Annotated[str, typer.Option("--device", metavar=DEVICES, help=DEVICE_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
@@ -89,7 +89,7 @@ def enroll(
         str, typer.Option(metavar="TEXT", help="Where the clips are from; shown with results.", show_default=False)
     ] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Enrol the source anew from these clips alone.")] = False,
-    device: On = Device.AUTO,
+    device: On = "auto",
     quiet: Quiet = False,
 ) -> int:
     """Add a source from a few of its recordings; nothing is trained, and no audio is kept.
@@ -225,7 +225,7 @@ class _Named:
 
 
 def _embedded(
-    clips: dict[str, Path], bundle: TracerBundle, device: Device, quiet: bool
+    clips: dict[str, Path], bundle: TracerBundle, device: str, quiet: bool
 ) -> tuple[list[StoredClip], list[str]]:
     """The clips' embeddings, and a line for each that has none."""
     from spoofcheck.audio.inputs import display_path

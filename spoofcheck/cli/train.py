@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spoofcheck.cli.scan import Device
 from spoofcheck.cli.status import ExitStatus
 
 if TYPE_CHECKING:
@@ -16,6 +15,15 @@ if TYPE_CHECKING:
 
     from spoofcheck.training.recipe import Recipe
     from spoofcheck.training.run import Plan
+
+
+class Accelerator(StrEnum):
+    """Where training runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
 
 
 class Precision(StrEnum):
@@ -48,7 +56,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR after it was stopped.")] = False,
     devices: Annotated[int, typer.Option(min=1, help="Devices per node; the batch is divided among them.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Nodes, each started by torchrun or SLURM.")] = 1,
-    accelerator: Annotated[Device, typer.Option(help="Where training runs.")] = Device.AUTO,
+    accelerator: Annotated[Accelerator, typer.Option(help="Where training runs.")] = Accelerator.AUTO,
     precision: Annotated[
         Precision | None,
         typer.Option(help="Number format; sets training.precision.", show_default="the recipe's"),

@@ -147,7 +147,7 @@ def _recomputed(
         stated_differences,
     )
     from spoofcheck.detect.evidence import EvidenceOptions
-    from spoofcheck.detect.provenance import model_info, options_info
+    from spoofcheck.detect.provenance import model_info, options_info, runtime_libraries
     from spoofcheck.detect.scan import Scanner, ScanOptions
     from spoofcheck.detect.toolinfo import tool_info
     from spoofcheck.nets.config import DecisionConfig
@@ -177,7 +177,8 @@ def _recomputed(
     for path, recorded in _by_path(finding for finding in document.findings if finding.sha256 in found).items():
         digest = recorded[0].sha256
         differing += differences(labels[path], recorded, [finding for finding in again if finding.sha256 == digest])
-    same = same_kind_of_machine(document, str(scanner.scorer.device), platform.platform(), tool_info(()).libraries)
+    libraries = tool_info((), runtime_libraries(scanner)).libraries
+    same = same_kind_of_machine(document, str(scanner.scorer.device), platform.platform(), libraries)
     same = same and (in_force.dtype, in_force.runtime) == (options.dtype, options.runtime)
     return check_scores(differing, len(found), same_kind=same, dtype=options.dtype), differing
 

@@ -415,7 +415,7 @@ def check_scores(found: Sequence[Difference], exhibits: int, *, same_kind: bool,
 
 def same_kind_of_machine(document: ScanDocument, device: str, platform: str, libraries: Mapping[str, str]) -> bool:
     """Whether scores must repeat to `TOLERANCE`: the same device, machine type and libraries that compute."""
-    computes = ("numpy", "soxr", "torch", "torchaudio", "transformers")
+    computes = ("numpy", "onnxruntime", "soxr", "torch", "torchaudio", "transformers")
     recorded = document.tool.libraries
     return (
         document.options.device == device

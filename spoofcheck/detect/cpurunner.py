@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
@@ -49,11 +51,12 @@ class CpuRunner(Runner):
 
     def submit(self, windows: Windows) -> Pending:
         """Begin to run them."""
-        # A tensor's own memory is always aligned alike, which a CPU's rounding may depend on; an array's is not.
-        parts: list[Future[Tensors]] = [
-            self._pool.submit(self._compute, torch.tensor(window).unsqueeze(0)) for window in windows
-        ]
+        parts: list[Future[Tensors]] = [self._pool.submit(self._run_one, window) for window in windows]
         return lambda: joined(part.result() for part in parts)
+
+    def _run_one(self, window: NDArray[np.float32]) -> Tensors:
+        # A tensor's own memory is always aligned alike, which a CPU's rounding may depend on; an array's is not.
+        return self._compute(torch.tensor(window).unsqueeze(0))
 
 
 def torch_runner(program: nn.Module, precision: Precision, threads: int | None = None) -> CpuRunner:

@@ -103,13 +103,13 @@ class ReaderProcesses:
             Exception: what else `read` raises.
             RuntimeError: outside the `with`.
         """
-        worker = self._lease()
+        worker = self._lease(read)
         try:
             yield from worker.read(Job(read, path), self._limits, cancelled)
         finally:
             self._give_back(worker)
 
-    def _lease(self) -> _Worker:
+    def _lease(self, read: ReadRecording) -> _Worker:
         with self._lock:
             if not self._users:
                 raise RuntimeError("reader processes are used inside their `with`")
@@ -119,7 +119,7 @@ class ReaderProcesses:
                     return worker
                 self._all.discard(worker)
                 worker.end()
-            worker = _Worker(self._limits)
+            worker = _Worker(self._limits, read)
             self._all.add(worker)
             return worker
 
@@ -142,7 +142,7 @@ class ReaderProcesses:
 class _Worker:
     """One process and what it is doing."""
 
-    def __init__(self, limits: ReadLimits) -> None:
+    def __init__(self, limits: ReadLimits, read: ReadRecording) -> None:
         # Not `multiprocessing`: that would run the caller's main module again. `-P`, and our own path, keep the current
         # folder out of it, which may be the evidence's.
         self._process = subprocess.Popen(
@@ -165,7 +165,7 @@ class _Worker:
         self._killed_because = ""
         self._is_started = False
         self.is_idle = True
-        self._send(Start(limits))
+        self._send(Start(limits, read))
 
     @property
     def pid(self) -> int:

@@ -8,7 +8,7 @@ from typing import Literal
 from spoofcheck.errors import InputError
 from spoofcheck.types import AudioFile
 
-Isolation = Literal["threads", "processes"]
+Isolation = Literal["auto", "threads", "processes"]
 """Where recordings are read: in this process, or in worker processes that may be killed. Findings are the same."""
 
 MAX_CLAIMED_S = 48 * 3_600.0

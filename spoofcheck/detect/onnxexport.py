@@ -18,14 +18,9 @@ from spoofcheck.detect.programs import HearingProgram, TracingProgram
 from spoofcheck.detect.scorer import fitted
 from spoofcheck.errors import ModelError
 from spoofcheck.nets.bundle import Bundle, TracerBundle
-from spoofcheck.nets.onnx import OPSET, OnnxNetwork, largest_difference, onnx_graph
+from spoofcheck.nets.onnx import MAX_DIFFERENCE, OPSET, OnnxNetwork, largest_difference, onnx_graph
 from spoofcheck.resources import controls_dir
 from spoofcheck.types import SAMPLE_RATE_HZ, Window
-
-MAX_DIFFERENCE = 1e-3
-"""Between ONNX Runtime and torch in any output; as scores computed on another machine may differ."""
-
-_NOISE_LEVELS = (1e-4, 1e-2, 0.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +39,7 @@ class ExportedModel:
 
 
 def export_model(bundle: Bundle | TracerBundle) -> ExportedModel:
-    """Make the file, and compare it with torch on the control recordings and on noise.
+    """Make the file, and compare it with torch on the control recordings.
 
     Args:
         bundle: a detector, whose file gives `logits` and, with a gate, `distances`; or a tracer, whose file gives
@@ -99,7 +94,7 @@ def _metadata(bundle: Bundle | TracerBundle) -> dict[str, str]:
 
 
 def _windows(window_samples: int) -> Iterator[NDArray[np.float32]]:
-    """Speech of both controls, and noise from faint to loud."""
+    """Those of both controls; the graph was compared on noise when it was made."""
     folder: Path = controls_dir()
     for control in read_controls(folder):
         items = read_windows(
@@ -113,6 +108,3 @@ def _windows(window_samples: int) -> Iterator[NDArray[np.float32]]:
         for item in items:
             if isinstance(item, Window) and item.samples is not None:
                 yield fitted(item.samples, window_samples)
-    random = np.random.default_rng(0)
-    for level in _NOISE_LEVELS:
-        yield (level * random.standard_normal(window_samples)).astype(np.float32)

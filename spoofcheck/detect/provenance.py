@@ -63,7 +63,7 @@ def build_document(
     """
     tracer = scanner.tracer
     return ScanDocument(
-        tool=tool_info(command_line),
+        tool=tool_info(command_line, runtime_libraries(scanner)),
         run=run_info(started_at, complete=complete),
         model=model or model_info(scanner.bundle),
         tracer=None if tracer is None else tracer_info(tracer.bundle),
@@ -168,6 +168,11 @@ def _cosine_info(calibration: CosineCalibration | None) -> CosineCalibrationInfo
         eer=calibration.eer,
         cllr=calibration.cllr,
     )
+
+
+def runtime_libraries(scanner: Scanner) -> tuple[str, ...]:
+    """The libraries of an extra that a scan's network runs in."""
+    return ("onnxruntime",) if scanner.scorer.runtime == "onnx" else ()
 
 
 def options_info(scanner: Scanner) -> OptionsInfo:

@@ -15,11 +15,11 @@ from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, runtime_checkable
 
 from spoofcheck.detect.limits import ReadLimits
 from spoofcheck.detect.readers import ReadItem, ReadRecording
-from spoofcheck.errors import InputError, ModelError
+from spoofcheck.errors import InputError
 from spoofcheck.types import AudioFile, Window, samples_to_seconds
 
 READY, BEAT, DONE = "ready", "beat", "done"
@@ -31,9 +31,23 @@ _NO_MEMORY = ("not enough memory", "can't allocate memory", "cannot allocate mem
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a reader process is told first."""
+    """What a reader process is told first.
+
+    Attributes:
+        limits: on each recording.
+        read: how the first one will be read; what that needs is loaded before memory is measured and clocks run.
+    """
 
     limits: ReadLimits
+    read: ReadRecording
+
+
+@runtime_checkable
+class Loadable(Protocol):
+    """A reading that needs more than its own module."""
+
+    def load(self) -> None:
+        """Load it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +72,10 @@ def main() -> None:
     inlet, outlet = sys.stdin.buffer, _own_output()
     # Whoever waits may be gone at any time.
     with suppress(BrokenPipeError, EOFError):
-        limits = pickle.load(inlet).limits
-        _warm_up()
+        start = pickle.load(inlet)
+        limits = start.limits
+        if isinstance(start.read, Loadable):
+            start.read.load()
         _limit_memory(limits.memory_bytes)
         _tell(outlet, READY)
         while True:
@@ -152,15 +168,6 @@ def _own_output() -> IO[bytes]:
 
         fcntl.fcntl(outlet.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return outlet
-
-
-def _warm_up() -> None:
-    """Load what every recording needs, before memory is measured and clocks run."""
-    import spoofcheck.audio.recording  # noqa: F401
-    from spoofcheck.audio.speech import speech_network
-
-    with suppress(ModelError):  # whoever needs it is told
-        speech_network()
 
 
 def _limit_memory(more_bytes: int) -> None:

@@ -30,7 +30,7 @@ Pending = Callable[[], Tensors]
 
 Runtime = Literal["torch", "onnx"]
 
-_AUTO_BATCH_WINDOWS = {"mps": 16, "cuda": 128}
+_AUTO_BATCH_WINDOWS = {"mps": 16}
 
 
 class Runner(ABC):
@@ -128,9 +128,9 @@ def build_runner(
     """The runner for a device.
 
     Args:
-        program: moved to the device.
-        device: `"auto"` takes CUDA, then MPS, then the CPU.
-        batch_windows: windows per forward pass, or None for what suits the device.
+        program: may be moved to the device.
+        device: `"auto"` takes CUDA, then MPS, then the CPU; `"cuda"` is all cards.
+        batch_windows: windows per forward pass and card, or None for what suits the device.
         precision: see `chosen_dtype`.
         runtime: `"onnx"` is ONNX Runtime, on a CPU and in float32.
 
@@ -149,4 +149,10 @@ def build_runner(
         from spoofcheck.detect.cpurunner import torch_runner
 
         return torch_runner(program, precision)
-    return TorchRunner(program, first, batch_windows, chosen_dtype(precision, first, program))
+    dtype = chosen_dtype(precision, first, program)
+    if first.type == "cuda":
+        # Likewise.
+        from spoofcheck.detect.cudarunner import cuda_runner
+
+        return cuda_runner(program, pick_devices(device), batch_windows, dtype)
+    return TorchRunner(program, first, batch_windows, dtype)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -73,8 +73,9 @@ class ScanOptions:
     """What runs the detector's network on a CPU, and with it a tracer that shares its front-end."""
     batch_windows: int | None = None
     workers: int | None = None
-    isolation: Isolation = "threads"
-    """Where recordings are read: `"processes"` survive what a hostile file does to a decoder."""
+    isolation: Isolation = "auto"
+    """Where recordings are read: `"processes"` survive what a hostile file does to a decoder, and keep a GPU busier
+    than threads can; `"auto"` takes them for a GPU."""
     limits: ReadLimits = field(default_factory=ReadLimits)
     """What reading one recording may take, where processes read."""
     trace: bool = True
@@ -126,8 +127,12 @@ class Scanner:
             self.options.precision,
             self.options.runtime,
         )
-        self.processes = ReaderProcesses(self.options.limits) if self.options.isolation == "processes" else None
+        self.processes = ReaderProcesses(self.options.limits) if self._reads_in_processes() else None
         self._gatherer = self._load_gatherer() if self.options.evidence.is_any else None
+
+    def _reads_in_processes(self) -> bool:
+        isolation = self.options.isolation
+        return isolation == "processes" or (isolation == "auto" and self.scorer.device.type == "cuda")
 
     def bare(self) -> Scanner:
         """This scanner with the same model, rule and options, but without tracing and without further evidence."""
@@ -214,7 +219,7 @@ class Scanner:
         files = {i: _FileInProgress(entry) for i, entry in enumerate(entries)}
         batch = _Batch(self.scorer)
         first_open = 0
-        workers = self.options.workers or _default_workers()
+        workers = self.options.workers or _default_workers(self.scorer.device.type)
         processes: AbstractContextManager[object] = self.processes or nullcontext()
         with processes, Readers(entries, self._read, workers, self.options.debug) as readers:
             for index, item in readers.items():
@@ -227,11 +232,11 @@ class Scanner:
                 else:
                     file.outcome = item
                 if len(batch) >= self.scorer.batch_windows:
-                    batch.score()
+                    batch.begin()
                 while first_open in files and files[first_open].is_complete():
                     yield self._judge(files.pop(first_open), watcher)
                     first_open += 1
-            batch.score()
+            batch.finish()
             for index in sorted(files):
                 yield self._judge(files[index], watcher)
 
@@ -398,8 +403,9 @@ def _check_uncalibrated(options: ScanOptions, name: str) -> None:
             )
 
 
-def _default_workers() -> int:
-    return max(1, min(8, (os.cpu_count() or 1) - 1))
+def _default_workers(device_type: str) -> int:
+    """A GPU takes what all cores can read; on a CPU the network needs them more."""
+    return max(1, min(64 if device_type == "cuda" else 8, (os.cpu_count() or 1) - 1))
 
 
 @dataclass(slots=True)
@@ -447,21 +453,36 @@ class _FileInProgress:
 
 
 class _Batch:
-    """Windows of any files that wait for the network."""
+    """Windows of any files that wait for the network, and those that are on their way through it."""
 
     def __init__(self, scorer: WindowScorer) -> None:
         self._scorer = scorer
-        self._waiting: list[tuple[_FileInProgress, _OpenWindow, NDArray[np.float32]]] = []
+        self._owners: list[tuple[_FileInProgress, _OpenWindow]] = []
+        self._waiting: list[NDArray[np.float32]] = []
+        self._begun: deque[tuple[list[tuple[_FileInProgress, _OpenWindow]], Callable[[], list[HeardWindow]]]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, file: _FileInProgress, window: _OpenWindow, samples: NDArray[np.float32]) -> None:
-        self._waiting.append((file, window, samples))
+        self._owners.append((file, window))
+        self._waiting.append(samples)
 
-    def score(self) -> None:
-        scores = self._scorer.score([samples for _, _, samples in self._waiting])
-        for (file, window, _), heard in zip(self._waiting, scores, strict=True):
+    def begin(self) -> None:
+        """Send what waits on its way; an asynchronous device gets its next batch before the last one is read."""
+        self._begun.append((self._owners, self._scorer.begin(self._waiting)))
+        self._owners, self._waiting = [], []
+        while len(self._begun) >= self._scorer.runner.in_flight:
+            self._collect()
+
+    def finish(self) -> None:
+        """Score all that is left."""
+        self.begin()
+        while self._begun:
+            self._collect()
+
+    def _collect(self) -> None:
+        owners, pending = self._begun.popleft()
+        for (file, window), heard in zip(owners, pending(), strict=True):
             window.heard = heard
             file.unscored -= 1
-        self._waiting.clear()

@@ -59,8 +59,13 @@ def run_info(started_at: datetime, complete: bool) -> RunInfo:
     )
 
 
-def tool_info(command_line: Sequence[str]) -> ToolInfo:
-    """This program, its libraries and its command line (empty when called from Python)."""
+def tool_info(command_line: Sequence[str], of_extras: Sequence[str] = ()) -> ToolInfo:
+    """This program, its libraries and its command line (empty when called from Python).
+
+    Args:
+        command_line: as typed.
+        of_extras: libraries that computed as well, and that not every installation has.
+    """
     return ToolInfo(
         version=__version__,
         git_commit=git_commit(),
@@ -70,5 +75,5 @@ def tool_info(command_line: Sequence[str]) -> ToolInfo:
         ),
         python=sys.version.split()[0],
         platform=platform.platform(),
-        libraries={name: version(name) for name in _LIBRARIES},
+        libraries={name: version(name) for name in (*_LIBRARIES, *of_extras)},
     )

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from spoofcheck.errors import UsageError
 
@@ -97,8 +97,8 @@ def join_team(device: DeviceName, devices: int | None, nodes: int | None) -> Tea
         from lightning.fabric.strategies.ddp import DDPStrategy
     except ImportError as error:
         raise UsageError("several devices need lightning: install spoofcheck[train]") from error
-    if device == "mps":
-        raise UsageError("--device mps: cannot be used by several processes")
+    if device == "mps" or ":" in device:
+        raise UsageError(f"--device {device}: cannot be used by several processes")
     accelerator = _accelerator(device)
     for name in ("lightning.fabric", "lightning.pytorch"):  # its banner goes through either, by what was imported last
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -112,7 +112,8 @@ def join_team(device: DeviceName, devices: int | None, nodes: int | None) -> Tea
         fabric.launch()
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"--devices {devices} --nodes {nodes}: {str(error).splitlines()[0]}") from error
-    return Team(fabric.global_rank, fabric.world_size, cast("DeviceName", accelerator), fabric)
+    own = f"cuda:{fabric.local_rank}" if accelerator == "cuda" else accelerator
+    return Team(fabric.global_rank, fabric.world_size, own, fabric)
 
 
 def _accelerator(device: DeviceName) -> Literal["cpu", "cuda"]:

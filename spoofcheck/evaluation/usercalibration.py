@@ -13,15 +13,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spoofcheck import __version__
 from spoofcheck.detect.toolinfo import git_commit
-from spoofcheck.errors import ModelError, OutputError, UsageError
+from spoofcheck.errors import OutputError, UsageError
 from spoofcheck.evaluation.audit import manifest_sha256
+from spoofcheck.evaluation.calibrationrecord import CALIBRATION_FILE, CalibrationRecord, present
 from spoofcheck.evaluation.clips import UNKNOWN, Clip
 from spoofcheck.evaluation.crossfit import CrossFit, Fit, Recording, cross_fit, fit
 from spoofcheck.evaluation.fitting import FALSE_ALARMS, MISSES, ThresholdRule
@@ -35,43 +34,12 @@ from spoofcheck.nets.config import CONFIG_FILE, ModelConfig, config_json
 from spoofcheck.nets.index import CARD_FILE, PLOT_FILE, RECORD_FILE, WEIGHTS_FILE, read_origin, write_origin
 from spoofcheck.resources import models_dir, templates_dir
 
-CALIBRATION_FILE = "calibration.json"
 CARD_TEMPLATE = "calibration-card.md.j2"
 
 MIN_TRIALS = 20
 """Recordings of each class that a calibration needs: with fewer, one recording in twenty is less than one recording."""
 
 _OWN_LIMITATION = "Calibrated by its user on "
-
-
-class CalibrationRecord(BaseModel):
-    """The whole of `calibration.json`.
-
-    Attributes:
-        model: name, version, and SHA-256 of weights and configuration of the model that was calibrated.
-        data: what the recordings are called.
-        files: SHA-256 of the protocol files, by name.
-        clips_sha256: of the recordings, see `evaluation.audit.manifest_sha256`.
-        clips: how many the protocol names and are there, by label.
-        systems: recordings that were fitted on, by spoofing system.
-        unscored: recordings without a score, by problem.
-        is_separable: whether every synthetic recording scored higher than every human one.
-        figures: of the cross-validation.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    spoofcheck: str
-    git_commit: str | None
-    model: dict[str, str]
-    data: str
-    files: dict[str, str]
-    clips_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    clips: dict[str, int]
-    systems: dict[str, int]
-    unscored: dict[str, int]
-    is_separable: bool
-    figures: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,34 +151,13 @@ def write_calibrated(directory: Path, bundle: Bundle, calibrated: Calibrated) ->
         (beside / CARD_FILE).write_text(card_of(calibrated, _former_card(bundle.directory)), encoding="utf-8")
         (beside / CALIBRATION_FILE).write_text(calibrated.record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         origin = read_origin(bundle.directory)
-        if origin is not None:
-            write_origin(beside, origin.origin)
+        write_origin(beside, None if origin is None else origin.origin)
         beside.chmod(0o755)
         beside.rename(directory)
     except OSError as error:
         raise OutputError(f"{directory}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def read_calibration_record(directory: Path) -> CalibrationRecord | None:
-    """What a model's calibration by its user rests on; None where there is no such record.
-
-    Raises:
-        ModelError: it is damaged.
-    """
-    path = directory / CALIBRATION_FILE
-    try:
-        return CalibrationRecord.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        raise ModelError(f"{path}: not a readable record of a calibration") from error
-
-
-def present(clips: Sequence[Clip]) -> list[Clip]:
-    """The clips whose recordings are on this machine."""
-    return [clip for clip in clips if clip.path.is_file()]
 
 
 def card_of(calibrated: Calibrated, former: str) -> str:

@@ -20,7 +20,9 @@ from spoofcheck.errors import ModelError
 SAFETENSORS = ".safetensors"
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 """Keys below which training programs keep the `state_dict`, beside the optimiser's and others."""
-_GLOBAL = re.compile(r"[Uu]nsupported (?:global|class)[: ]+(?:GLOBAL )?([\w.]+)|GLOBAL ([\w.]+) was not an allowed")
+_NO_CHECKPOINT = "not a checkpoint of PyTorch, or damaged"
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+"""How torch names what a pickle wants to import."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -72,12 +74,13 @@ def _pickled(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except UnpicklingError as error:
         match = _GLOBAL.search(str(error))
-        asked = (match[1] or match[2]) if match else "Python objects"
+        if match is None:
+            raise ModelError(f"{path}: {_NO_CHECKPOINT} ({type(error).__name__})") from error
         raise ModelError(
-            f"{path}: refused: it asks for {asked}, and to load more than tensors could run code; "
+            f"{path}: refused: it asks for {match[1]}, and to load more than tensors could run code; "
             "a state_dict of tensors alone or a safetensors file is needed"
         ) from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from error
     except Exception as error:  # torch has no error of its own for what is damaged or no checkpoint at all
-        raise ModelError(f"{path}: not a checkpoint of PyTorch, or damaged ({type(error).__name__})") from error
+        raise ModelError(f"{path}: {_NO_CHECKPOINT} ({type(error).__name__})") from error

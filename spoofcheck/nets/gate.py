@@ -34,18 +34,23 @@ class Gate(nn.Module):
         self.register_buffer("rest_scale", torch.ones(1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Shape: features `[B, C, T]` -> float64 distances `[B]`, on the CPU."""
+        """Shape: features `[B, C, T]` -> float64 distances `[B]`, where the features are; on the CPU for MPS."""
         return self.distance(pool_features(features))
 
     def distance(self, pooled: Tensor) -> Tensor:
-        """Shape: pooled features `[B, D]` -> float64 distances `[B]`, on the CPU."""
-        # On the CPU because MPS has no float64; the product is a small one.
-        rows = (pooled.cpu().double() - self.mean.cpu().double()) / self.spread.cpu().double()
-        basis = self.basis.cpu().double()
+        """Shape: pooled features `[B, D]` -> float64 distances `[B]`, where the features are; on the CPU for MPS."""
+        # MPS has no float64; the product is a small one.
+        home = torch.device("cpu") if pooled.device.type == "mps" else pooled.device
+
+        def exact(value: Tensor) -> Tensor:
+            return value.to(home).double()
+
+        rows = (exact(pooled) - exact(self.mean)) / exact(self.spread)
+        basis = exact(self.basis)
         along = rows @ basis.T
         rest = rows - along @ basis
-        inside = (along / self.scale.cpu().double()).square().mean(dim=1)
-        outside = rest.square().sum(dim=1) / self.rest_scale.cpu().double().square()
+        inside = (along / exact(self.scale)).square().mean(dim=1)
+        outside = rest.square().sum(dim=1) / exact(self.rest_scale).square()
         return ((inside + outside) / 2).sqrt()
 
     def check(self) -> None:

@@ -71,16 +71,17 @@ def fetch_model(reference: str, files: tuple[str, ...]) -> Path:
     repository = parse_repository(reference.removeprefix(PREFIX)) if reference.startswith(PREFIX) else None
     if repository is None:
         raise ModelError(f"{reference!r}: a model on the hub is written hub:OWNER/NAME or hub:OWNER/NAME@REVISION")
-    places = [fetch_file(repository, name, reference, "it is not a spoofcheck model") for name in files]
+    places = [fetch_first(repository, (name,), reference, "; it is not a spoofcheck model") for name in files]
     return places[0].parent
 
 
-def fetch_file(repository: Repository, name: str, shown: str, otherwise: str) -> Path:
-    """Bring a file to huggingface_hub's cache, or find it there.
+def fetch_first(repository: Repository, names: tuple[str, ...], shown: str, otherwise: str = "") -> Path:
+    """Bring the first of some files that a repository has to huggingface_hub's cache, or find it there.
 
     Args:
+        names: of the files, the preferred one first.
         shown: what the repository is called in errors.
-        otherwise: what it means when there is no such file.
+        otherwise: what it means when there is none of them.
 
     Raises:
         ModelError: the hub can't be reached or refuses, or has no such file.
@@ -88,22 +89,27 @@ def fetch_file(repository: Repository, name: str, shown: str, otherwise: str) ->
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    def download() -> str:
-        return str(
-            hf_hub_download(
-                repository.name, name, revision=repository.revision, endpoint=_endpoint(), library_name=_LIBRARY
+    absent: EntryNotFoundError | None = None
+    for name in names:
+        try:
+            return Path(
+                _asked(
+                    lambda name=name: hf_hub_download(  # type: ignore[misc]
+                        repository.name, name, revision=repository.revision, endpoint=_endpoint(), library_name=_LIBRARY
+                    ),
+                    f"{shown}: {name}",
+                )
             )
-        )
-
-    try:
-        return Path(_asked(download, f"{shown}: {name}"))
-    except LocalEntryNotFoundError as error:
+        except EntryNotFoundError as error:
+            # Out of reach weighs more than not there: the file may be there after all.
+            absent = error if absent is None or isinstance(error, LocalEntryNotFoundError) else absent
+    wanted = " or ".join(names)
+    if isinstance(absent, LocalEntryNotFoundError):
         raise ModelError(
-            f"{shown}: {name} is not in the cache and the hub can't be reached; check the network, "
+            f"{shown}: {wanted} is not in the cache and the hub can't be reached; check the network, "
             "HF_ENDPOINT and HF_HUB_OFFLINE, or give a model directory"
-        ) from error
-    except EntryNotFoundError as error:
-        raise ModelError(f"{shown}: holds no {name}; {otherwise}") from error
+        ) from absent
+    raise ModelError(f"{shown}: holds no {wanted}{otherwise}") from absent
 
 
 def list_files(repository: Repository) -> Listing:

@@ -115,10 +115,10 @@ class Origin(BaseModel):
     dropped: dict[str, int]
 
 
-class ImportedModel(ModelEntry):
-    """The whole of an imported model's `origin.json`."""
+class OwnModel(ModelEntry):
+    """The whole of an `origin.json`: of a model that the user imported, or calibrated (`origin` only if imported)."""
 
-    origin: Origin
+    origin: Origin | None = None
 
 
 def read_index(directory: Path | None = None) -> ModelIndex:
@@ -138,8 +138,8 @@ def read_index(directory: Path | None = None) -> ModelIndex:
     return index
 
 
-def read_origin(directory: Path) -> ImportedModel | None:
-    """What is recorded of an imported model; None where there is no `origin.json`.
+def read_origin(directory: Path) -> OwnModel | None:
+    """What is recorded of a model of the user's own; None where there is no `origin.json`.
 
     Raises:
         ModelError: it is damaged, or names a file outside the model's directory.
@@ -147,27 +147,20 @@ def read_origin(directory: Path) -> ImportedModel | None:
     path = directory / ORIGIN_FILE
     if not path.is_file():
         return None
-    record = _read(ImportedModel, path, "record")
+    record = _read(OwnModel, path, "record")
     unsafe = [name for name in record.files if not _is_plain_name(name)]
     if unsafe:
         raise ModelError(f"{path}: {unsafe[0]!r} is no plain name")
     return record
 
 
-def write_origin(directory: Path, origin: Origin) -> None:
+def write_origin(directory: Path, origin: Origin | None) -> None:
     """Record where the model in a directory came from, and the size and SHA-256 of its files as they are now."""
     entry = _entry_of(directory, read_any_config(directory).version)
-    record = ImportedModel(version=entry.version, files=entry.files, origin=origin)
+    record = OwnModel(version=entry.version, files=entry.files, origin=origin)
     beside = directory / f".{ORIGIN_FILE}.new"
     beside.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
     beside.replace(directory / ORIGIN_FILE)
-
-
-def renew_origin(directory: Path) -> None:
-    """Record the files of an imported model anew, after one was changed on purpose; nothing for any other model."""
-    record = read_origin(directory)
-    if record is not None:
-        write_origin(directory, record.origin)
 
 
 def list_models(directory: Path | None = None) -> tuple[str, ...]:
@@ -257,7 +250,7 @@ def verify_model(name: str) -> list[str]:
 
 
 def verify_directory(directory: Path) -> list[str]:
-    """What is wrong with the files of a model that was imported; see `verify_model`."""
+    """What is wrong with the files of a model of the user's own, wherever it lies; see `verify_model`."""
     record = read_origin(directory)
     if record is None:
         return [f"no {ORIGIN_FILE} to compare its files with"]

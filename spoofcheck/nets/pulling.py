@@ -258,4 +258,5 @@ def keep_pins(name: str, pins: Pins) -> None:
 
 def _is_present(out: Path, pins: Pins) -> bool:
     record = read_origin(out) if pins.sha256 is not None else None
-    return record is not None and record.origin.sha256 == pins.sha256 and not verify_directory(out)
+    origin = None if record is None else record.origin
+    return origin is not None and origin.sha256 == pins.sha256 and not verify_directory(out)

@@ -90,3 +90,42 @@ class Xlsr(nn.Module):
         below = nn.ModuleList([self.model.feature_extractor, self.model.feature_projection, encoder.pos_conv_embed])
         *layers, last = encoder.layers
         return [below, *layers, nn.ModuleList([last, encoder.layer_norm])]
+
+    def prepare_weights(self, dtype: torch.dtype) -> None:
+        """Make ready for inference under autocast of `dtype`, whose results stay what they are, for good.
+
+        The weights of products are kept in `dtype`, and the position embedding's as one tensor. What autocast computes
+        in float32 stays so: normalisations and the residual stream.
+        """
+        embedding = self.model.encoder.pos_conv_embed
+        embedding.conv = _plain(embedding.conv)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d):
+                module.to(dtype)
+
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Let torch compile the convolutions as a whole, and one layer for all of them.
+
+        Nothing is compiled before the first pass; what cannot be then raises.
+        """
+        self.model.feature_extractor.compile(backend=backend, fullgraph=True, dynamic=False)
+        for layer in self.model.encoder.layers:
+            layer.compile(backend=backend, fullgraph=True, dynamic=False)
+
+    def checkpoint_activations(self) -> None:
+        """Keep only every layer's input in training and compute the rest again: less memory, a third more work."""
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+
+
+def _plain(convolution: nn.Conv1d) -> nn.Conv1d:
+    """The same without weight normalisation. (Parametrisations cannot be removed from a copy alone.)"""
+    plain = nn.Conv1d(
+        convolution.in_channels,
+        convolution.out_channels,
+        convolution.kernel_size[0],
+        padding=convolution.padding[0],
+        groups=convolution.groups,
+        device=convolution.weight.device,
+    )
+    plain.load_state_dict({"weight": convolution.weight, "bias": convolution.bias})
+    return plain.eval().requires_grad_(False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +12,20 @@ from spoofcheck.errors import ModelError, UsageError
 from spoofcheck.nets.bundle import load_bundle, load_tracer
 from spoofcheck.nets.config import XlsrConfig
 from spoofcheck.nets.detector import Detector, build_detector
-from spoofcheck.nets.pretrained import distillmos_stem_state
+from spoofcheck.nets.hub import fetch_first, parse_repository
+from spoofcheck.nets.pretrained import WAV2VEC2_FILES, distillmos_stem_state, wav2vec2_mismatch, wav2vec2_state
 from spoofcheck.nets.tracer import Tracer, build_tracer
 from spoofcheck.training.recipe import Recipe
 
 
-def initial_network(recipe: Recipe, classes: int) -> Detector | Tracer:
+def initial_network(recipe: Recipe, classes: int, with_weights: bool = True) -> Detector | Tracer:
     """The network of a recipe, its fresh parts drawn from the seed.
+
+    The front-end's weights are left alone, and not downloaded, where `start_from` brings those of the whole network.
 
     Args:
         classes: of a tracer; ignored for a detector.
+        with_weights: False leaves a front-end's weights fresh, for one that is only looked at or gets others anyway.
 
     Raises:
         UsageError: parts that do not fit each other, or weights that do not fit the front-end.
@@ -40,68 +43,80 @@ def initial_network(recipe: Recipe, classes: int) -> Detector | Tracer:
             raise UsageError("key 'model': neither a back_end nor a head")
     except ValueError as error:
         raise UsageError(f"key 'model': {error}") from error
-    load_front_end_weights(recipe, network.front_end)
+    _check_kind(recipe)
     if model.start_from is not None:
         _start_from(network, Path(model.start_from))
+    elif with_weights:
+        load_front_end_weights(recipe, network.front_end)
     return network
 
 
 def load_front_end_weights(recipe: Recipe, front_end: nn.Module) -> None:
-    """Give a front-end the weights its recipe names."""
-    name = recipe.model.front_end_weights
-    if name == "none":
-        return
+    """Give a front-end the weights its recipe names.
+
+    Raises:
+        UsageError: weights that this kind of front-end cannot have, or that do not fit it.
+        ModelError: weights that cannot be found or read.
+    """
+    _check_kind(recipe)
+    name, config = recipe.model.front_end_weights, recipe.model.front_end
     if name == "distillmos":
         package = find_spec("distillmos")
         if package is None or package.origin is None:
-            raise UsageError(
-                "key 'model.front_end_weights': distillmos is not installed: pip install 'spoofcheck[train]'"
-            )
+            raise UsageError(f"{_KEY}: distillmos is not installed: pip install 'spoofcheck[train]'")
         _load(front_end, distillmos_stem_state(Path(package.origin).parent / "weights" / "distill_mos_v7.pt"), name)
-    elif isinstance(recipe.model.front_end, XlsrConfig):
-        _load(front_end, _without_unused(_wav2vec2_state(name), front_end), name)
-    else:
-        raise UsageError(
-            f"key 'model.front_end_weights': {name!r}; 'none' or 'distillmos' for a {recipe.model.front_end.kind}"
-        )
+    elif isinstance(config, XlsrConfig) and name != "none":
+        weights, described = _wav2vec2_files(name)
+        mismatch = None if described is None else wav2vec2_mismatch(described, config)
+        if mismatch is not None:
+            raise UsageError(f"{_KEY}: {name!r} does not fit model.front_end: {mismatch}")
+        _load(front_end, wav2vec2_state(weights, config), name)
 
 
-_UNUSED = ("model.masked_spec_embed", "model.encoder.layer_norm.weight", "model.encoder.layer_norm.bias")
-"""What published weights hold and a front-end may lack: pretraining's mask, and the normalisation behind all layers."""
+def _check_kind(recipe: Recipe) -> None:
+    name, config = recipe.model.front_end_weights, recipe.model.front_end
+    if name not in ("none", "distillmos") and not isinstance(config, XlsrConfig):
+        raise UsageError(f"{_KEY}: {name!r}; 'none' or 'distillmos' for a {config.kind}")
 
 
-def _wav2vec2_state(name: str) -> dict[str, Tensor]:
-    """Weights of a transformers wav2vec 2.0 folder or hub repository, named as `Xlsr` names them."""
-    from transformers import Wav2Vec2Model
+_KEY = "key 'model.front_end_weights'"
+_CONFIG = "config.json"
 
-    try:
-        loaded: Any = Wav2Vec2Model.from_pretrained(name, output_loading_info=True)
-    except (OSError, ValueError) as error:
-        if Path(name).is_dir():
-            raise ModelError(
-                f"key 'model.front_end_weights': {name!r} holds no wav2vec 2.0 model that transformers reads"
-            ) from error
+
+def _wav2vec2_files(name: str) -> tuple[Path, Path | None]:
+    """Weights and configuration of what a recipe names: a file, which has none; a folder; a repository on a hub."""
+    place = Path(name)
+    if place.is_file():
+        return place, None
+    if place.is_dir():
+        weights = next((place / file for file in WAV2VEC2_FILES if (place / file).is_file()), None)
+        if weights is None or not (place / _CONFIG).is_file():
+            raise ModelError(f"{_KEY}: {name!r} holds no {_CONFIG} with one of {', '.join(WAV2VEC2_FILES)}")
+        return weights, place / _CONFIG
+    repository = parse_repository(name)
+    if repository is None:
         raise ModelError(
-            f"key 'model.front_end_weights': {name!r} is no folder here and cannot be downloaded; "
-            "name a local copy with --set model.front_end_weights=DIR, or 'none' for fresh weights"
+            f"{_KEY}: {name!r} is no file or folder here and no OWNER/NAME or OWNER/NAME@REVISION of a hub"
+        )
+    try:
+        described = fetch_first(repository, (_CONFIG,), name)
+        return fetch_first(repository, WAV2VEC2_FILES, name), described
+    except ModelError as error:
+        raise ModelError(
+            f"{_KEY}: {error}; name a local copy with --set model.front_end_weights=DIR, or 'none' for fresh weights"
         ) from error
-    model, report = loaded
-    missing = {f"model.{key}" for key in report["missing_keys"]}.difference(_UNUSED)
-    if missing:  # transformers would begin them at random
-        raise ModelError(f"key 'model.front_end_weights': {name!r} lacks {min(missing)!r} and is no wav2vec 2.0 model")
-    return {f"model.{key}": value for key, value in model.state_dict().items()}
-
-
-def _without_unused(state: dict[str, Tensor], front_end: nn.Module) -> dict[str, Tensor]:
-    known = front_end.state_dict().keys()
-    return {key: value for key, value in state.items() if key in known or key not in _UNUSED}
 
 
 def _load(front_end: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    try:
-        front_end.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise UsageError(f"key 'model.front_end_weights': {name!r} does not fit model.front_end") from error
+    own = front_end.state_dict()
+    strangers = sorted(own.keys() ^ state.keys())
+    shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
+    if strangers or shapes:
+        first = (strangers or shapes)[0]
+        what = "has another shape" if not strangers else "is missing" if first in own else "is unknown to it"
+        more = "" if len(strangers) + len(shapes) == 1 else f", and {len(strangers) + len(shapes) - 1} more"
+        raise UsageError(f"{_KEY}: {name!r} does not fit model.front_end: {first!r} {what}{more}")
+    front_end.load_state_dict(state, strict=True)
 
 
 def _start_from(network: Detector | Tracer, directory: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from spoofcheck.errors import ModelError
+from spoofcheck.errors import ModelError, UsageError
 from spoofcheck.nets.detector import Detector
 from spoofcheck.nets.parameters import parameter_depth_groups
 from spoofcheck.nets.tracer import Tracer
 from spoofcheck.training.batches import Batch
 from spoofcheck.training.objectives import Objective
 from spoofcheck.training.recipe import GradientTraining
+
+if TYPE_CHECKING:  # slow to import, and few recipes need it
+    from spoofcheck.nets.xlsr import Xlsr
 
 DevBatch = tuple[Tensor, Tensor]
 """Inputs `[B, ...]` and the numbers of the dev windows they are, int64 `[B]`."""
@@ -35,6 +38,9 @@ class TrainingModule(LightningModule):
         total_steps: optimiser steps of the whole run; the schedule ends there.
         seed: dropout of a step depends on it, the step and the rank alone, so that a resumed run goes on alike.
         on_features: whether batches hold the features of a frozen front-end instead of waveforms.
+
+    Raises:
+        UsageError: activations are to be computed again in a front-end that cannot.
     """
 
     def __init__(
@@ -55,6 +61,8 @@ class TrainingModule(LightningModule):
         self.on_features = on_features
         self._train_sums = torch.zeros(3, dtype=torch.float64)
         self._dev_logits: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        if rule.checkpoint_activations:
+            _checkpoint_activations(network.front_end)
         if rule.frozen_epochs == "all":
             network.front_end.requires_grad_(False)
         for layer in parameter_depth_groups(network.front_end)[: rule.frozen_layers]:
@@ -155,6 +163,14 @@ class TrainingModule(LightningModule):
             optimiser, lambda step: share_of_peak(step, rule.warmup_steps, self.total_steps, final_share)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _checkpoint_activations(front_end: nn.Module) -> None:
+    parts = [part for part in front_end.modules() if hasattr(part, "checkpoint_activations")]
+    if not parts:
+        raise UsageError("key 'training.checkpoint_activations': only an xlsr front-end has layers to compute again")
+    for part in parts:
+        cast("Xlsr", part).checkpoint_activations()
 
 
 def optimiser_steps(rule: GradientTraining, batches_per_epoch: int) -> int:

@@ -107,8 +107,8 @@ class ModelRule(Rule):
     Attributes:
         back_end: of a detector; boosting makes its own.
         head: of a tracer.
-        front_end_weights: "none", "distillmos" (the stem inside the PyPI package), or for XLS-R a folder or hub name
-            that transformers loads.
+        front_end_weights: "none", "distillmos" (the stem inside the PyPI package), or for XLS-R a folder, file or hub
+            name in transformers' naming.
         start_from: model directory whose weights the whole network begins with.
     """
 
@@ -188,6 +188,7 @@ class GradientTraining(Rule):
         schedule: after the warm-up, at the peak ("constant") or down to `final_share` of it ("cosine").
         ema_decay: of the exponential moving average of the weights that is evaluated and kept; None keeps the weights.
         accumulate: batches per optimiser step.
+        checkpoint_activations: keep only the inputs of XLS-R's layers, and compute the rest again going backwards.
         pair_weight: of the loss that ranks a copy above its source as spoof.
         select_by: dev metric that chooses the checkpoint; its direction belongs to the metric.
     """
@@ -207,6 +208,7 @@ class GradientTraining(Rule):
     final_share: Share = 0.02
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
     accumulate: PositiveInt = 1
+    checkpoint_activations: bool = False
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     pair_weight: Rate = 0.0

@@ -53,7 +53,7 @@ from spoofcheck.training.recipe import (
     recipe_yaml,
 )
 from spoofcheck.training.record import DataRecord, RunRecord, TrainingRecord
-from spoofcheck.training.trainer import Machine, Trained, check_machine, fit, is_main_process
+from spoofcheck.training.trainer import CHECKPOINTS, LAST, Machine, Trained, check_machine, fit, is_main_process
 
 RECIPE = "recipe.yaml"
 DATA = "data"
@@ -104,7 +104,7 @@ def plan(recipe: Recipe) -> Plan:
     data = _audited(read_run_data(recipe))
     if isinstance(recipe.training, BoostingTraining):
         return Plan(data, 0, 0)
-    network = initial_network(recipe, len(data.classes or ()))
+    network = initial_network(recipe, len(data.classes or ()), with_weights=False)
     every = sum(p.numel() for p in network.parameters())
     frozen = isinstance(recipe.training, FoldsTraining | PrototypeTraining) or recipe.training.frozen_epochs == "all"
     return Plan(data, every, every - frozen * sum(p.numel() for p in network.front_end.parameters()))
@@ -132,7 +132,9 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     workers = options.workers or max(1, os.cpu_count() or 1)
     drawers = workers if workers > 1 else 0
     boosted = isinstance(recipe.training, BoostingTraining)
-    first = None if boosted else initial_network(recipe, len(data.classes or ()))  # what cannot be built fails here
+    # What cannot be built fails here. A run that goes on gets all weights from its checkpoint: nothing to download.
+    restored = options.resume and _restores_all(recipe, out)
+    first = None if boosted else initial_network(recipe, len(data.classes or ()), with_weights=not restored)
     if is_main:
         # Only now: a run that was refused leaves its folder free for the next try.
         (out / RECIPE).write_text(recipe_yaml(recipe), encoding="utf-8")
@@ -206,6 +208,12 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     )
     write_model(out / MODEL, finished, network, record)
     return out / MODEL
+
+
+def _restores_all(recipe: Recipe, out: Path) -> bool:
+    """Whether a run that goes on needs no weights to begin with; features that it keeps are those of the first ones."""
+    rule = recipe.training
+    return isinstance(rule, GradientTraining) and rule.cached_batches is None and (out / CHECKPOINTS / LAST).is_file()
 
 
 def _prepared(recipe: Recipe, data: RunData, folder: Path, hashes: Path, workers: int, steps: Steps) -> Prepared:

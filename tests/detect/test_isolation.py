@@ -193,16 +193,18 @@ class Saboteur:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> list[Path]:
-    noise = np.random.default_rng(0).normal(0, 0.1, 16_000 * 340).astype(np.float32)
-    for name, seconds in (("a", 5), ("b", 340), ("c", 9)):  # the long one is still being read when it is killed
+    noise = np.random.default_rng(0).normal(0, 0.1, 16_000 * 100).astype(np.float32)
+    for name, seconds in (("a", 5), ("b", 100), ("c", 9)):  # the long one is still being read when it is killed
         soundfile.write(tmp_path / f"{name}.wav", noise[: seconds * 16_000], 16_000)
     (tmp_path / "d.wav").write_bytes(b"RIFF")
     return [tmp_path / name for name in ("a.wav", "b.wav", "c.wav", "d.wav", "gone.wav")]
 
 
 def test_a_scan_in_processes_finds_the_same_and_loses_one_file_with_its_reader(
-    tiny_model: Path, folder: list[Path]
+    tiny_model: Path, folder: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("spoofcheck.detect.readers._READ_AHEAD_ITEMS", 4)
+
     def found(scanner: Scanner, sabotaged: str = "") -> Generator[Finding]:
         yield from scanner.findings(folder, Saboteur(scanner, sabotaged))
 

@@ -98,7 +98,10 @@ def _prompts(example: Example) -> list[str]:
 
 BY_HAND = {
     "spoofcheck corpus packages": "corpus",  # it needs the network
+    "spoofcheck models pull": "models",  # likewise
+    "spoofcheck models import": "models",  # it needs a gigabyte of weights
     "spoofcheck corpus reference": "acoustics",  # it measures hundreds of recordings
+    "spoofcheck models export": "speed",  # its differences are of the machine
     "spoofcheck verify": "verify",  # reports, ledgers: times and hashes differ from run to run
     "spoofcheck case new": "case",
     "spoofcheck case check": "case",

@@ -11,6 +11,7 @@ from torch import Tensor
 from spoofcheck.nets.config import AasistConfig, LayerAttentionConfig, Nes2NetLaConfig, Nes2NetXConfig, XlsrConfig
 from spoofcheck.nets.fairseq import FRONT_END, Layout
 from spoofcheck.nets.published import Architecture
+from spoofcheck.nets.published_aasist import PublishedKey
 
 TINY_XLSR = XlsrConfig(
     hidden_size=64, layers=2, heads=2, feed_forward_size=96, conv_channels=16, position_kernel=8, position_groups=4
@@ -44,7 +45,7 @@ PRETRAINING = {
 def published_state(layout: Layout, seed: int = 0) -> dict[str, Tensor]:
     """Random weights under the published names: signals keep their size, and every tensor differs from every other."""
     draw = torch.Generator().manual_seed(seed)
-    return {key.name: _drawn(key.name, key.shape, key.floating, draw) for key in layout.keys}
+    return {key.name: drawn(key, draw) for key in layout.keys}
 
 
 def with_unused(state: dict[str, Tensor], global_attention: bool = True) -> dict[str, Tensor]:
@@ -68,8 +69,10 @@ def write_checkpoint(path: Path, state: dict[str, Tensor]) -> Path:
     return path
 
 
-def _drawn(name: str, shape: tuple[int, ...], floating: bool, draw: torch.Generator) -> Tensor:
-    if not floating:
+def drawn(key: PublishedKey, draw: torch.Generator) -> Tensor:
+    """A random value of one tensor."""
+    name, shape = key.name, key.shape
+    if not key.floating:
         return torch.tensor(len(name))
     noise = torch.randn(shape, generator=draw)
     last = name.rsplit(".", 1)[-1]

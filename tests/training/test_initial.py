@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Wav2Vec2Config, Wav2Vec2Model
+from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining, Wav2Vec2Model
 
 from spoofcheck.errors import ModelError, UsageError
-from spoofcheck.nets.bundle import load_bundle
+from spoofcheck.nets.bundle import load_bundle, save_bundle
 from spoofcheck.nets.detector import Detector
 from spoofcheck.nets.tracer import Tracer
 from spoofcheck.nets.xlsr import Xlsr
 from spoofcheck.training.initial import initial_network
 from spoofcheck.training.recipe import Recipe
+from tests.support.hub import COMMIT, StandIn, serving
 from tests.support.models import tiny_config
 from tests.support.recipes import detector_recipe, tracer_recipe
 
@@ -118,21 +121,123 @@ def test_a_name_that_only_the_hub_knows_fails_with_what_to_do(monkeypatch: pytes
     with pytest.raises(ModelError) as error:
         initial_network(recipe(XLSR, front_end_weights="nobody/no-such-model"), 0)
     message = str(error.value)
-    assert message.startswith("key 'model.front_end_weights': 'nobody/no-such-model' is no folder here")
+    assert message.startswith("key 'model.front_end_weights': nobody/no-such-model: config.json is not in the cache")
     assert "--set model.front_end_weights=DIR" in message
     assert "\n" not in message
 
 
 def test_a_folder_without_a_model_is_no_model(wav2vec2: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"holds no wav2vec 2\.0 model that transformers reads"):
+    with pytest.raises(ModelError, match=r"holds no config\.json with one of model\.safetensors, pytorch_model\.bin"):
         initial_network(recipe(XLSR, front_end_weights=str(tmp_path)), 0)
     state = {
         name: value for name, value in load_file(wav2vec2 / "model.safetensors").items() if ".layers.1." not in name
     }
     save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
     (tmp_path / "config.json").write_bytes((wav2vec2 / "config.json").read_bytes())
-    with pytest.raises(ModelError, match=r"lacks 'model\.encoder\.layers\.1\."):
+    with pytest.raises(UsageError, match=r"'model\.encoder\.layers\.1\..*' is missing, and 15 more"):
         initial_network(recipe(XLSR, front_end_weights=str(tmp_path)), 0)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"describes no wav2vec 2\.0"):
+        initial_network(recipe(XLSR, front_end_weights=str(tmp_path)), 0)
+
+
+def outputs(recipe: Recipe, waves: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return torch.as_tensor(initial_network(recipe, 3).front_end.eval()(waves))
+
+
+@pytest.fixture(scope="module")
+def pretraining(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of `wav2vec2` as pretraining saves it: a pickle, heads around the encoder, the older weight norm."""
+    folder = tmp_path_factory.mktemp("pretraining")
+    torch.manual_seed(7)
+    config = Wav2Vec2Config(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, conv_dim=(8,) * 7,
+        conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True, num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2, mask_time_prob=0.075, num_codevectors_per_group=4, codevector_dim=8,
+        proj_codevector_dim=8,
+    )  # fmt: skip
+    model = Wav2Vec2ForPreTraining(config)
+    older = {"original0": "weight_g", "original1": "weight_v"}
+    state = {
+        name.replace("parametrizations.weight.", "").replace(name[-9:], older.get(name[-9:], name[-9:])): value
+        for name, value in model.state_dict().items()
+    }
+    assert "wav2vec2.encoder.pos_conv_embed.conv.weight_g" in state
+    assert {name.partition(".")[0] for name in state} == {"wav2vec2", "quantizer", "project_q", "project_hid"}
+    torch.save(state, folder / "pytorch_model.bin")
+    config.save_pretrained(folder)
+    model.wav2vec2.save_pretrained(folder / "plain")
+    return folder
+
+
+def test_what_pretraining_left_is_dropped_by_name(pretraining: Path) -> None:
+    waves = torch.randn(2, 4_000)
+    expected = outputs(recipe(XLSR, front_end_weights=str(pretraining / "plain")), waves)
+    assert torch.equal(outputs(recipe(XLSR, front_end_weights=str(pretraining)), waves), expected)
+    file = pretraining / "pytorch_model.bin"
+    assert torch.equal(outputs(recipe(XLSR, front_end_weights=str(file)), waves), expected)
+    every_layer = XLSR | {"output": "all-layers"}
+    folder = outputs(tracer(every_layer, front_end_weights=str(pretraining / "plain")), waves)
+    assert torch.equal(outputs(tracer(every_layer, front_end_weights=str(file)), waves), folder)
+
+
+def test_another_network_of_the_same_shapes_is_refused(pretraining: Path, tmp_path: Path) -> None:
+    """How many heads an attention has, and where it normalises, do not show in its weights."""
+    for key, value in (("num_attention_heads", 4), ("do_stable_layer_norm", False), ("hidden_act", "relu")):
+        config = json.loads((pretraining / "config.json").read_text()) | {key: value}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        (tmp_path / "pytorch_model.bin").write_bytes((pretraining / "pytorch_model.bin").read_bytes())
+        with pytest.raises(UsageError, match=rf"does not fit model\.front_end: {key} is {value!r}"):
+            initial_network(recipe(XLSR, front_end_weights=str(tmp_path)), 0)
+
+
+def test_weights_in_a_pickle_with_code_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.nn.Linear(2, 2)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="to load more than tensors could run code"):
+        initial_network(recipe(XLSR, front_end_weights=str(tmp_path / "pytorch_model.bin")), 0)
+
+
+@pytest.fixture
+def hub(pretraining: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    files = {name: (pretraining / name).read_bytes() for name in ("config.json", "pytorch_model.bin")}
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    with serving(StandIn("lab/xls-r", files)) as stand_in:
+        monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
+        yield stand_in
+
+
+def test_plain_hub_names_are_downloaded_once_and_found_without_a_network(
+    hub: StandIn, pretraining: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waves = torch.randn(2, 4_000)
+    expected = outputs(recipe(XLSR, front_end_weights=str(pretraining)), waves)
+    assert torch.equal(outputs(recipe(XLSR, front_end_weights="lab/xls-r"), waves), expected)
+    assert len(hub.ranges()) == 2
+    assert torch.equal(outputs(recipe(XLSR, front_end_weights=f"lab/xls-r@{COMMIT}"), waves), expected)
+    assert len(hub.ranges()) == 2
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert torch.equal(outputs(recipe(XLSR, front_end_weights="lab/xls-r"), waves), expected)
+    with pytest.raises(ModelError, match="is not in the cache and the hub can't be reached"):
+        initial_network(recipe(XLSR, front_end_weights="lab/other"), 0)
+
+
+def test_nothing_is_downloaded_where_other_weights_take_its_place(hub: StandIn, tmp_path: Path) -> None:
+    back_end = {"kind": "nes2net-la", "channels": 64}
+    named = recipe(XLSR, back_end=back_end, front_end_weights="lab/xls-r")
+    initial_network(named, 0, with_weights=False)
+    assert hub.requests == []
+    network = initial_network(recipe(XLSR, back_end=back_end), 0)
+    config = tiny_config("start").model_copy(
+        update={"front_end": named.model.front_end, "back_end": named.model.back_end}
+    )
+    save_bundle(tmp_path / "start", config, network, "# A start\n")
+    begun = initial_network(
+        recipe(XLSR, back_end=back_end, front_end_weights="lab/xls-r", start_from=str(tmp_path / "start")), 0
+    )
+    assert hub.requests == []
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in begun.state_dict().items())
 
 
 def test_weights_a_front_end_cannot_have_are_named() -> None:

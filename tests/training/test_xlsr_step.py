@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
+from spoofcheck.errors import UsageError
 from spoofcheck.nets.config import AasistConfig, LayerAttentionConfig, Nes2NetLaConfig, Nes2NetXConfig, XlsrConfig
 from spoofcheck.nets.detector import Detector
 from spoofcheck.nets.tracer import Tracer
 from spoofcheck.training.datamodule import TrainingData
 from spoofcheck.training.initial import initial_network
+from spoofcheck.training.module import TrainingModule
 from spoofcheck.training.objectives import DetectionObjective, Objective, TracingObjective, labels_of
 from spoofcheck.training.progress import NoSteps
 from spoofcheck.training.recipe import GradientTraining, Recipe, read_recipe
@@ -155,6 +157,23 @@ def test_two_half_batches_accumulated_are_one_batch(tmp_path: Path) -> None:
         compared += int(clear.sum())
         torch.testing.assert_close(in_parts.weights[name][clear], at_once.weights[name][clear], atol=1e-6, rtol=0)
     assert compared > 1_000
+
+
+def test_activations_computed_again_give_the_same_gradients(tmp_path: Path) -> None:
+    exact = ("training.precision=32-true", "model.front_end.dropout=0.1")
+    network, kept, _ = one_step(narrow("xlsr-nes2net-la", *exact), tmp_path / "kept")
+    again, recomputed, _ = one_step(
+        narrow("xlsr-nes2net-la", *exact, "training.checkpoint_activations=true"), tmp_path / "again"
+    )
+    assert [part.front_end.model.is_gradient_checkpointing for part in (network, again)] == [False, True]  # type: ignore[union-attr]
+    assert recomputed.gradients.keys() == kept.gradients.keys()
+    for name, gradient in kept.gradients.items():
+        torch.testing.assert_close(recomputed.gradients[name], gradient, atol=1e-7, rtol=1e-5)
+    compact = read_recipe(Path(__file__).parents[2] / "docs/recipes/tiny-detector.yaml")
+    assert isinstance(compact.training, GradientTraining)
+    rule = compact.training.model_copy(update={"checkpoint_activations": True})
+    with pytest.raises(UsageError, match=r"training\.checkpoint_activations"):
+        TrainingModule(initial_network(compact, 0), DetectionObjective(rule, []), rule, 1, 0, on_features=False)
 
 
 def test_bf16_computes_in_bf16_and_keeps_weights_in_float32(tmp_path: Path) -> None:
