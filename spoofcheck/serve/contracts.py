@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import anyio.to_thread
@@ -222,10 +223,10 @@ async def voice_detection(request: Request, who: Who) -> VoiceDetection:
             upload = await keep_base64(asked.audio_base64, None, settings.incoming_dir, limits)
             del asked
         await anyio.to_thread.run_sync(_check_content, upload, audio_format)
-        document, finding, told = await _examined(request, who, upload)
+        result = await _examined(request, who, upload)
     finally:
         discard([] if upload is None else [upload])
-    return VoiceDetection(language=language, **_fields(document, finding, told, settings.prior_synthetic))
+    return VoiceDetection(language=language, **_fields(result, settings.prior_synthetic))
 
 
 @router.post(
@@ -268,14 +269,14 @@ async def predict(request: Request, who: Who) -> Response:
             raise ApiError(422, "Send one recording as the multipart field 'audio', with a file name.")
         # The older client looks for words anywhere in the answer: its own file name must not be among them.
         upload = found[0].model_copy(update={"display_name": "audio"})
-        document, finding, told = await _examined(request, who, upload)
-    text = prediction_text(finding, told)
+        result = await _examined(request, who, upload)
+    text = prediction_text(result.finding, result.told)
     if not prefers_json(request.headers.get("accept", "")):
         return PlainTextResponse(text)
     full = Prediction(
         text=text,
-        scan=document.model_dump(mode="json"),
-        **_fields(document, finding, told, settings.prior_synthetic),
+        scan=result.document.model_dump(mode="json"),
+        **_fields(result, settings.prior_synthetic),
     )
     return Response(full.model_dump_json(by_alias=True), media_type="application/json")
 
@@ -315,18 +316,29 @@ def _quality(accept: str, media_type: str) -> float:
     return found
 
 
-async def _examined(request: Request, who: Caller, upload: Upload) -> tuple[ScanDocument, Finding, Opinion]:
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """What one recording was found to be; `told` and the two thresholds (natural log) come from a calibrated model."""
+
+    document: ScanDocument
+    finding: Finding
+    told: Opinion
+    llr_bound: float
+    window_threshold_llr: float
+
+
+async def _examined(request: Request, who: Caller, upload: Upload) -> _Examined:
     settings: Settings = request.app.state.settings
     engine = service(request).engine
     engine.check_room(1)
     await access_of(request).charge(who, [upload])
     document = await _unless_gone(request, engine.examine([upload], _OPTIONS))
-    finding = document.findings[0]
-    told = None if finding.verdict is Verdict.SKIPPED else opinion(finding, settings.prior_synthetic)
-    if told is None:
+    finding, calibration = document.findings[0], document.model.calibration
+    told, threshold_llr = opinion(finding, settings.prior_synthetic), document.options.window_threshold_llr
+    if told is None or calibration is None or threshold_llr is None:
         # A word and a number without any findings would be made up.
         raise ApiError(422, f"The recording cannot be classified: {printable(finding.reasons[0].message)}")
-    return document, finding, told
+    return _Examined(document, finding, told, calibration.llr_bound, threshold_llr)
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
@@ -382,14 +394,14 @@ def _check_content(upload: Upload, audio_format: str) -> None:
         raise ApiError(415, f"audioFormat says {audio_format}, but the content is {container}.")
 
 
-def _fields(document: ScanDocument, finding: Finding, told: Opinion, prior: float) -> dict[str, Any]:
-    threshold_llr = document.options.window_threshold_llr
+def _fields(result: _Examined, prior: float) -> dict[str, Any]:
+    document, finding, told = result.document, result.finding, result.told
     scored = [window.spoof_llr for window in finding.windows if window.spoof_llr is not None]
     strongest = strongest_stretch(finding)
     return {
         "classification": told.classification,
         "confidence_score": told.score,
-        "explanation": explain(finding, told, document.model.calibration.llr_bound),
+        "explanation": explain(finding, told, result.llr_bound),
         "verdict": finding.verdict,
         "inconclusive": finding.verdict is Verdict.INCONCLUSIVE,
         "spoof_llr": told.llr,
@@ -400,7 +412,7 @@ def _fields(document: ScanDocument, finding: Finding, told: Opinion, prior: floa
         "windows": Windows(
             count=len(finding.windows),
             scored=len(scored),
-            flagged=sum(llr >= threshold_llr for llr in scored),
+            flagged=sum(llr >= result.window_threshold_llr for llr in scored),
             strongest=None if strongest is None else _stretch(*strongest),
             stretches=tuple(_stretch(span.start_s, span.end_s, span.spoof_llr) for span in finding.spans),
         ),

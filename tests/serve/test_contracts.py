@@ -24,7 +24,7 @@ from spoofcheck.serve.keys import add_key
 from spoofcheck.serve.settings import Settings
 from tests.serve.conftest import Whole
 from tests.support.audio import HUMAN_SPEECH, encode, human_speech
-from tests.support.documents import BOUND_LLR, finding, of_verdict, sample_document, skipped
+from tests.support.documents import BOUND_LLR, document_of, finding, of_verdict, sample_document, skipped
 from tests.support.evidence import examined
 from tests.support.guardedapp import ToldEngine, guarded_app, human, leftovers, listening, spoof, undecided
 
@@ -214,7 +214,14 @@ class TestTold:
         assert (answer["verdict"] in FLAGGED) is (told.verdict in FLAGGED)
         assert answer["windows"]["count"] == len(told.windows)
 
-    @pytest.mark.parametrize("told", [skipped("x.wav"), finding("x", Verdict.INCONCLUSIVE, None, [None])])
+    @pytest.mark.parametrize(
+        "told",
+        [
+            skipped("x.wav"),
+            finding("x", Verdict.INCONCLUSIVE, None, [None]),
+            document_of(Verdict.UNCALIBRATED).findings[0],
+        ],
+    )
     def test_without_findings_there_is_no_word(
         self, served: tuple[httpx.Client, ToldEngine, Settings], told: Finding
     ) -> None:

@@ -24,7 +24,7 @@ from spoofcheck.serve.errors import ApiError
 from spoofcheck.serve.models import JobOptions, Upload
 from spoofcheck.serve.settings import Settings
 from spoofcheck.serve.uploads import BodyBudget, limits_of, receive_form
-from tests.support.documents import document, finding, of_verdict
+from tests.support.documents import document, document_of, finding, of_verdict
 
 
 @dataclass
@@ -57,6 +57,8 @@ class ToldEngine:
         except asyncio.CancelledError:
             self.was_cancelled.set()
             raise
+        if self.told.verdict is Verdict.UNCALIBRATED:
+            return document_of(Verdict.UNCALIBRATED)
         return document([self.told])
 
 
