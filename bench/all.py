@@ -19,7 +19,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import gpu, gpufloor, memory, precision, report, scan, side_by_side, startup, training
+from bench import gpu, gpufloor, memory, precision, report, scan, serve, side_by_side, startup, training
 from bench.measure import Measurement, parser, show
 from spoofcheck import __version__
 
@@ -54,6 +54,7 @@ BENCHMARKS = {
     "startup": Benchmark(lambda chosen: startup.measure(chosen.model)),
     "memory": Benchmark(lambda chosen: memory.measure(chosen.model)),
     "report": Benchmark(lambda _: report.measure(), False),
+    "serve": Benchmark(lambda chosen: serve.measure(chosen.model)),
     "gpu-floor": Benchmark(lambda _: gpufloor.measure(), False, gpufloor.remark),
     "gpu": Benchmark(lambda chosen: gpu.measure(gpu.full(), chosen.model), True, gpu.remark),
     **{recipe: Benchmark(partial(_training, recipe), False, training.remark) for recipe in training.RECIPES},

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spoofcheck.cli import servekeys
-from spoofcheck.cli.scan import Device
+from spoofcheck.cli.scan import DEVICE_HELP, DEVICES
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import UsageError
 
@@ -52,7 +52,7 @@ def serve(
             show_default="one per core on a CPU, at most 8; one on a GPU",
         ),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.", rich_help_panel=_MODEL)] = Device.AUTO,
+    device: Annotated[str, typer.Option(metavar=DEVICES, help=DEVICE_HELP, rich_help_panel=_MODEL)] = "auto",
     threshold: Annotated[
         float | None,
         typer.Option(metavar="LLR", help="LLR from which an exhibit is spoof.", rich_help_panel=_MODEL),
@@ -165,7 +165,7 @@ def serve(
             port=port,
             model=models[0] if models else None,
             more_models=tuple(models[1:]),
-            device=device.value,
+            device=device,
             workers=workers,
             threshold_llr=threshold,
             prior_synthetic=prior,

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 from spoofcheck.detect.custody import check_again, with_custody
 from spoofcheck.detect.toolinfo import run_info
@@ -24,7 +23,7 @@ from spoofcheck.render.json import render
 from spoofcheck.schema import Finding, Reason, ScanDocument, UnknownGroup, Verdict
 from spoofcheck.serve.errors import ApiError
 from spoofcheck.serve.jobs import JobStore
-from spoofcheck.serve.messages import DeviceName, LoadedModel, Setup
+from spoofcheck.serve.messages import LoadedModel, Setup
 from spoofcheck.serve.metrics import Metrics
 from spoofcheck.serve.models import FileProgress, Job, JobOptions, Upload
 from spoofcheck.serve.pool import ModelPool, PoolOptions
@@ -335,7 +334,7 @@ def model_pool(settings: Settings, metrics: Metrics) -> ModelPool:
             str(model.absolute()) if isinstance(model, Path) else model
             for model in (settings.model, *settings.more_models)
         ),
-        device=cast(DeviceName, settings.device),
+        device=settings.device,
         threshold_llr=settings.threshold_llr,
         controls=settings.controls,
         max_duration_s=settings.max_duration_s,

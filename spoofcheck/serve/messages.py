@@ -14,9 +14,6 @@ from spoofcheck.nets.config import CosineCalibration
 from spoofcheck.schema import Finding, ScanDocument
 from spoofcheck.serve.models import JobOptions, Value
 
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-
-
 class Setup(Value):
     """To a model process: what to load. The first message.
 
@@ -26,7 +23,7 @@ class Setup(Value):
 
     kind: Literal["setup"] = "setup"
     models: tuple[str | None, ...] = Field(min_length=1)
-    device: DeviceName
+    device: str
     threshold_llr: float | None
     controls: bool
     max_duration_s: float

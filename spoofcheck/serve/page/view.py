@@ -16,7 +16,7 @@ from spoofcheck.render.html import Exhibit, shown_exhibits
 from spoofcheck.render.paths import relative_names
 from spoofcheck.render.text import MISSING, format_llr, format_percent, format_time, printable
 from spoofcheck.render.verbal import SCALE
-from spoofcheck.schema import Finding, ScanDocument
+from spoofcheck.schema import Finding, ScanDocument, Verdict
 
 _MINUS: Final = "\N{MINUS SIGN}"
 
@@ -29,7 +29,8 @@ def page_view(document: ScanDocument) -> Json:
 
     Returns:
         `exhibits`: one per examined channel, see `_exhibit`; `skipped`: names and reasons; `scale`: the axis of
-        likelihood ratios with its thresholds; `model` and `tracer` (or None): which networks, and their limitations.
+        likelihood ratios with its thresholds, None for an uncalibrated model; `score`: what its scores are called;
+        `model` and `tracer` (or None): which networks, and their limitations.
     """
     names = relative_names(finding.path for finding in document.findings)
     shown = {
@@ -38,6 +39,7 @@ def page_view(document: ScanDocument) -> Json:
             {"name": names[finding.path], "reasons": [reason.message for reason in finding.reasons]}
             for finding in measures.skipped(document.findings)
         ],
+        "score": "LLR" if measures.is_calibrated(document) else "raw score",
         "scale": _scale(document),
         "window_s": f"{document.options.window_s:g}",
         "model": _network(document.model.name, document.model.version, document.model.limitations),
@@ -54,7 +56,7 @@ def page_words() -> Json:
     return {
         "verdicts": [
             {"verdict": verdict.value, "word": wording.VERDICT_WORDS[verdict].capitalize(), "meaning": meaning}
-            for verdict, meaning in wording.VERDICT_MEANINGS.items()
+            for verdict, meaning in wording.meanings(calibrated=True).items()
         ],
         "scale": [
             {
@@ -73,23 +75,29 @@ def page_words() -> Json:
 
 
 def _exhibit(exhibit: Exhibit, document: ScanDocument) -> Json:
-    """One examined channel; `windows` are in order of time, with their places in seconds and in words."""
+    """One examined channel.
+
+    `figures` are labels and values, the score first; `windows` are in order of time, with their places in seconds and
+    in words.
+    """
     finding = exhibit.finding
+    axis = _axis(document)
+    window_threshold = document.options.window_threshold_llr
+    is_calibrated = measures.is_calibrated(document)
     return {
         "number": exhibit.number,
         "channel": exhibit.channel,
         "verdict": finding.verdict.value,
         "word": wording.VERDICT_WORDS[finding.verdict].capitalize(),
-        "llr": exhibit.llr,
-        "ratios": exhibit.ratios,
+        "figures": _figures(exhibit, is_calibrated=is_calibrated),
         "opinion": exhibit.opinion,
-        "flagged": exhibit.spoofed,
+        "decided": "Not decided" if finding.verdict is Verdict.UNCALIBRATED else "Decided by",
         "duration_s": finding.duration_s or max((window.end_s for window in finding.windows), default=0.0),
         "reasons": [reason.message for reason in finding.reasons],
-        "marker_x": None if finding.spoof_llr is None else _axis(document).x(finding.spoof_llr),
+        "marker_x": None if axis is None or finding.spoof_llr is None else axis.x(finding.spoof_llr),
         "position": "" if exhibit.position is None else exhibit.position.sentence,
         "chart": exhibit.chart,
-        "window_threshold": _signed(format_llr(document.options.window_threshold_llr)),
+        "window_threshold": None if window_threshold is None else _signed(format_llr(window_threshold)),
         "windows": [
             {
                 "number": row.number,
@@ -97,7 +105,7 @@ def _exhibit(exhibit: Exhibit, document: ScanDocument) -> Json:
                 "end_s": window.end_s,
                 "span": row.span,
                 "speech": row.speech,
-                "llr": row.llr,
+                "score": row.llr if is_calibrated else row.raw_score,
                 "note": row.note,
                 "flagged": row.flagged,
             }
@@ -110,22 +118,35 @@ def _exhibit(exhibit: Exhibit, document: ScanDocument) -> Json:
     }
 
 
-def _axis(document: ScanDocument) -> Scale:
-    bound = document.model.calibration.llr_bound
-    return Scale(-bound, bound)
+def _figures(exhibit: Exhibit, *, is_calibrated: bool) -> list[tuple[str, str]]:
+    """The numbers beside the verdict, as the report has them."""
+    if not is_calibrated:
+        score = format_llr(exhibit.finding.raw_score)
+        return [("Mean raw score", _signed(score)), ("Likelihood ratio", "none: not calibrated")]
+    figures = [("Pooled LLR", exhibit.llr)]
+    if exhibit.ratios is not None:
+        figures += [("LR, H1 over H2", exhibit.ratios[0]), ("LR, H2 over H1", exhibit.ratios[1])]
+    return [*figures, ("Flagged time", exhibit.spoofed)]
 
 
-def _scale(document: ScanDocument) -> Json:
-    axis, bound = _axis(document), document.model.calibration.llr_bound
+def _axis(document: ScanDocument) -> Scale | None:
+    calibration = document.model.calibration
+    return None if calibration is None else Scale(-calibration.llr_bound, calibration.llr_bound)
+
+
+def _scale(document: ScanDocument) -> Json | None:
+    axis = _axis(document)
     low, high = document.options.bonafide_threshold_llr, document.options.spoof_threshold_llr
+    if axis is None or low is None or high is None:
+        return None
     return {
-        "low": format_llr(-bound, bound).replace("-", _MINUS),
-        "high": format_llr(bound, bound),
+        "low": _signed(format_llr(axis.low, axis.high)),
+        "high": format_llr(axis.high, axis.high),
         "zero_x": axis.x(0.0),
         "bonafide_x": axis.x(low),
         "spoof_x": axis.x(high),
         "middle_width": axis.width(low, high),
-        "spoof_width": axis.width(high, bound),
+        "spoof_width": axis.width(high, axis.high),
         "bonafide": _signed(format_llr(low)),
         "spoof": _signed(format_llr(high)),
     }
