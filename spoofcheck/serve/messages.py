@@ -14,6 +14,7 @@ from spoofcheck.nets.config import CosineCalibration
 from spoofcheck.schema import Finding, ScanDocument
 from spoofcheck.serve.models import JobOptions, Value
 
+
 class Setup(Value):
     """To a model process: what to load. The first message.
 
