@@ -105,11 +105,11 @@ function overview(done) {
       el("th", { scope: "row" }, name, exhibit.channel ? el("span", { class: "channel" }, ` ${exhibit.channel}`) : null),
       el("td", { class: "num" }, clock(exhibit.duration_s)),
       el("td", {}, badge(exhibit)),
-      el("td", { class: "num" }, exhibit.llr),
+      el("td", { class: "num" }, exhibit.figures[0][1]),
       el("td", { class: "strip-column" }, strip(exhibit.chart.bars)),
     );
   });
-  const columns = [["Recording", ""], ["Duration", "num"], ["Verdict", ""], ["LLR", "num"], ["Timeline", "strip-column"]];
+  const columns = [["Recording", ""], ["Duration", "num"], ["Verdict", ""], [done.every(({ card }) => card.view.scale) ? "LLR" : "LLR or raw score", "num"], ["Timeline", "strip-column"]];
   return el("table", { class: "data summary" }, head(columns), el("tbody", {}, ...rows));
 }
 

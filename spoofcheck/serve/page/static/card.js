@@ -164,7 +164,7 @@ export class Card {
       const open = { class: "button small", href: `${path}/report.html`, target: "_blank", rel: "noopener" };
       this.#actions.prepend(el("a", open, "Open report"));
     }
-    const verdicts = this.view.exhibits.map((/** @type {any} */ exhibit) => `${exhibit.word}, LLR ${exhibit.llr}`);
+    const verdicts = this.view.exhibits.map((/** @type {any} */ exhibit) => `${exhibit.word}, ${exhibit.figures[0].join(" ")}`);
     this.#state.textContent = verdicts.length ? "" : "Not examined";
     this.#state.hidden = verdicts.length > 0;
     this.surroundings.announce(`${this.name}: ${verdicts.join("; ") || "not examined"}`);

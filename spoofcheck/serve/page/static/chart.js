@@ -8,20 +8,21 @@ const SPECTROGRAM_PX = 120;
 const AXIS_PX = 22;
 
 /**
- * @typedef {{number: number, start_s: number, end_s: number, span: string, speech: string, llr: string, note: string,
+ * @typedef {{number: number, start_s: number, end_s: number, span: string, speech: string, score: string, note: string,
  *   flagged: boolean}} Window
  * @typedef {{element: HTMLElement, playhead: (time_s: number) => void}} Timeline
  */
 
 /**
  * @param {any} exhibit of the view
+ * @param {string} score what scores are called: `LLR`, or `raw score` of an uncalibrated model
  * @param {string} name of the recording, for who cannot see the drawings
  * @param {(window: Window, play: boolean) => void} onChoose a window was chosen; `play`: and is to be heard
  * @returns {Timeline}
  */
-export function timeline(exhibit, name, onChoose) {
+export function timeline(exhibit, score, name, onChoose) {
   const { chart, pictures, windows } = exhibit;
-  const rows = [...(pictures ? waveRows(chart, pictures) : []), ...(windows.length ? [barRow(chart, pictures)] : [])];
+  const rows = [...(pictures ? waveRows(chart, pictures) : []), ...(windows.length ? [barRow(chart, pictures, score)] : [])];
   if (pictures) rows.push(spectrogramRow(chart, pictures, name));
   const axis = timeAxis(chart.ticks);
   // The layer lies over all rows, so that no row may be left to the grid to place.
@@ -31,9 +32,9 @@ export function timeline(exhibit, name, onChoose) {
   const playhead = el("div", { class: "playhead", hidden: true });
   const layer = el("div", { class: "layer" }, playhead);
   layer.style.gridRow = `1 / ${rows.length + 1}`;
-  if (windows.length) makeSlider(layer, exhibit, name, chosen, onChoose);
+  if (windows.length) makeSlider(layer, exhibit, score, name, chosen, onChoose);
   plot.append(layer);
-  const element = el("figure", { class: "timeline" }, plot, chosen, el("figcaption", {}, caption(exhibit)));
+  const element = el("figure", { class: "timeline" }, plot, chosen, el("figcaption", {}, caption(exhibit, score)));
   return {
     element,
     playhead(time_s) {
@@ -61,16 +62,18 @@ function waveRows(chart, pictures) {
 /**
  * @param {any} chart
  * @param {any} pictures
+ * @param {string} score
  */
-function barRow(chart, pictures) {
+function barRow(chart, pictures, score) {
   const zero = Number(chart.zero_y);
   const labels = [[zero + 4, "0"], ...chart.limits.map((/** @type {string[]} */ [y, label]) => [Number(y) + 4, label])];
-  if (pictures) labels.push([zero + 18, "LLR"]);
+  if (pictures) labels.push([zero + 18, score === "LLR" ? score : "score"]);
   const bars = svg("g", { class: "bars" }, ...chart.bars.map(rect));
   const drawn = drawing("chart", chart.height, null, ...spanRects(chart.spans, "100%"));
   for (const [y] of chart.limits) drawn.append(level("limit", y));
   drawn.append(bars, ...chart.spans.map((/** @type {any} */ span) => rect({ ...span, height: "4", kind: "span-mark" })));
-  drawn.append(level("halo", chart.threshold_y), level("threshold", chart.threshold_y), level("zero", chart.zero_y));
+  if (chart.threshold_y !== null) drawn.append(level("halo", chart.threshold_y), level("threshold", chart.threshold_y));
+  drawn.append(level("zero", chart.zero_y));
   if (chart.separate) drawn.classList.add("separate");
   return [axisText(chart.height, labels), drawn];
 }
@@ -106,11 +109,12 @@ function timeAxis(ticks) {
  * A slider over all rows: a press or an arrow key chooses a window, Enter or Space plays from its start.
  * @param {HTMLElement} layer
  * @param {any} exhibit
+ * @param {string} score
  * @param {string} name
  * @param {HTMLElement} chosen
  * @param {(window: Window, play: boolean) => void} onChoose
  */
-function makeSlider(layer, exhibit, name, chosen, onChoose) {
+function makeSlider(layer, exhibit, score, name, chosen, onChoose) {
   /** @type {Window[]} */
   const windows = exhibit.windows;
   const mark = el("div", { class: "mark", hidden: true });
@@ -118,7 +122,7 @@ function makeSlider(layer, exhibit, name, chosen, onChoose) {
   let index = 0;
   const words = (/** @type {Window} */ window) =>
     `Window ${window.number} of ${windows.length}, ${window.span}: ` +
-    [`LLR ${window.llr}`, `${window.speech} s of speech`, window.note].filter(Boolean).join(", ");
+    [`${score} ${window.score}`, `${window.speech} s of speech`, window.note].filter(Boolean).join(", ");
   const attributes = {
     role: "slider",
     tabindex: "0",
@@ -174,15 +178,20 @@ function nearest(windows, time_s) {
   return best;
 }
 
-/** @param {any} exhibit */
-function caption({ chart, pictures, windows, window_threshold }) {
+/** @param {any} exhibit @param {string} score */
+function caption({ chart, pictures, windows, window_threshold }, score) {
   const parts = [];
   if (pictures) {
     const speech = pictures.speech === null ? "" : "; where the voice activity detector hears speech";
-    const bars = windows.length ? "; LLR of each window" : "";
+    const bars = windows.length ? `; ${score} of each window` : "";
     parts.push(`From top: waveform${speech}${bars}; spectrogram, ${pictures.range_db} from its strongest point to the ground.`);
   }
-  if (windows.length) {
+  if (windows.length && window_threshold === null) {
+    parts.push(
+      "The model is not calibrated: no height stands for human or synthetic speech. Dotted: the largest raw score, in " +
+        "either direction. Hatched: not scored.",
+    );
+  } else if (windows.length) {
     parts.push(
       "Bars up: towards H1 (synthetic); down: towards H2 (human). Dashed: window threshold " +
         `${window_threshold}. Dotted: bound. Hatched: not scored.`,

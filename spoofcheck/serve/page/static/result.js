@@ -17,7 +17,7 @@ const WINDOWS_AT_ONCE = 200;
  * @returns {import("./chart.js").Timeline}
  */
 export function exhibitSection(exhibit, view, name, onChoose) {
-  const drawn = timeline(exhibit, name, onChoose);
+  const drawn = timeline(exhibit, view.score, name, onChoose);
   const title = exhibit.channel ? "h5" : "h4";
   const element = el(
     "section",
@@ -27,7 +27,7 @@ export function exhibitSection(exhibit, view, name, onChoose) {
     exhibit.windows.length || exhibit.pictures ? drawn.element : null,
     exhibit.trace ? traceSection(exhibit.trace, title) : null,
     exhibit.acoustics ? acousticsSection(exhibit.acoustics, view, title) : null,
-    exhibit.windows.length ? windowTable(exhibit.windows) : null,
+    exhibit.windows.length ? windowTable(exhibit.windows, view.score) : null,
     factsTable(exhibit.facts),
   );
   return { element, playhead: drawn.playhead };
@@ -35,17 +35,15 @@ export function exhibitSection(exhibit, view, name, onChoose) {
 
 /** @param {any} exhibit @param {any} view */
 function verdictBox(exhibit, view) {
-  const figures = [["Pooled LLR", exhibit.llr]];
-  if (exhibit.ratios) figures.push(["LR, H1 over H2", exhibit.ratios[0]], ["LR, H2 over H1", exhibit.ratios[1]]);
-  figures.push(["Flagged time", exhibit.flagged]);
+  const figures = exhibit.figures.map((/** @type {string[]} */ [term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value)));
   const [first, ...others] = exhibit.reasons;
   return el(
     "div",
     { class: `result ${exhibit.verdict}` },
     el("p", { class: "verdict-line" }, badge(exhibit), el("span", { class: "opinion" }, exhibit.opinion)),
-    el("dl", { class: "figures" }, ...figures.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value)))),
-    exhibit.marker_x === null ? null : scaleDrawing(exhibit, view.scale),
-    first ? el("p", { class: "why" }, el("span", { class: "label" }, "Decided by: "), first) : null,
+    el("dl", { class: "figures" }, ...figures),
+    exhibit.marker_x === null || view.scale === null ? null : scaleDrawing(exhibit, view.scale),
+    first ? el("p", { class: "why" }, el("span", { class: "label" }, `${exhibit.decided}: `), first) : null,
     others.length ? el("ul", { class: "why", "aria-label": "Further remarks" }, ...others.map((each) => el("li", {}, each))) : null,
     exhibit.position ? el("p", { class: "why" }, exhibit.position) : null,
   );
@@ -58,7 +56,7 @@ export function badge({ verdict, word }) {
 
 /** @param {any} exhibit @param {any} scale */
 function scaleDrawing(exhibit, scale) {
-  const label = `LLR ${exhibit.llr} on the scale from ${scale.low} to ${scale.high}; at or below ${scale.bonafide} bona fide, at or above ${scale.spoof} spoof`;
+  const label = `LLR ${exhibit.figures[0][1]} on the scale from ${scale.low} to ${scale.high}; at or below ${scale.bonafide} bona fide, at or above ${scale.spoof} spoof`;
   const drawn = svg(
     "svg",
     { class: "llr-scale", role: "img", "aria-label": label, width: "100%", height: SCALE_PX },
@@ -190,19 +188,19 @@ function acousticsSection(acoustics, view, title) {
   );
 }
 
-/** @param {any[]} windows */
-function windowTable(windows) {
+/** @param {any[]} windows @param {string} score what their scores are called */
+function windowTable(windows, score) {
   const body = el("tbody");
   const more = el("button", { type: "button", class: "button small", hidden: true, onclick: () => fill() }, "Show more windows");
   const fill = () => {
     const from = body.childElementCount;
     for (const each of windows.slice(from, from + WINDOWS_AT_ONCE)) {
-      const cells = [each.span, each.speech, each.llr].map((value) => el("td", { class: "num" }, value));
+      const cells = [each.span, each.speech, each.score].map((value) => el("td", { class: "num" }, value));
       body.append(el("tr", { class: each.flagged ? "flagged" : null }, el("th", { scope: "row" }, String(each.number)), ...cells, el("td", {}, each.note)));
     }
     more.hidden = body.childElementCount >= windows.length;
   };
-  const table = el("table", { class: "data window-list" }, head([["Window", "num"], ["Time", "num"], ["Speech, s", "num"], ["LLR", "num"], ["Note", ""]]), body);
+  const table = el("table", { class: "data window-list" }, head([["Window", "num"], ["Time", "num"], ["Speech, s", "num"], [score === "LLR" ? score : "Raw score", "num"], ["Note", ""]]), body);
   const details = folded(`Every window (${windows.length})`, table, more);
   details.addEventListener("toggle", () => body.childElementCount || fill());
   return details;
