@@ -379,8 +379,7 @@ def _not_examined(name: str, message: str) -> Finding:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Whole or not at all; nothing when its job was forgotten meanwhile, and its folder is gone."""
     beside = path.with_suffix(".new")
     beside.write_text(text, encoding="utf-8", newline="")
     beside.replace(path)

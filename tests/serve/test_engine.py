@@ -45,7 +45,9 @@ class Rig:
 
     def job(self, *texts: str) -> Job:
         uploads = [self.upload(text, f"{number}.wav") for number, text in enumerate(texts)]
-        return self.store.create("me", JobOptions(), uploads)
+        job = self.store.create("me", JobOptions(), uploads)
+        (self.settings.jobs_dir / job.id).mkdir()
+        return job
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(WAIT_S):
@@ -208,7 +210,7 @@ def test_a_result_that_cannot_be_kept_fails_the_job(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path) as rig:
             job = rig.job("first")
-            (rig.settings.jobs_dir / job.id).touch()  # where its folder should be
+            (rig.settings.jobs_dir / job.id).rmdir()
             await rig.engine.submit(job)
             await rig.until(lambda: bool(rig.told))
             assert rig.told[0].state is JobState.FAILED
