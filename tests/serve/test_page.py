@@ -105,7 +105,7 @@ def test_a_recording_is_examined_and_shown_in_the_words_of_the_report(reader: Re
     assert reader.see("document.querySelectorAll('.chart .bars rect').length") == len(finding.windows)
     assert reader.see("document.querySelectorAll('.wave path, .spectrogram image').length") == 2
     assert finding.acoustics is not None
-    assert reader.see("document.querySelectorAll('.measures tbody tr').length") == len(finding.acoustics.measures)
+    assert reader.see("document.querySelectorAll('.measure-list tbody tr').length") == len(finding.acoustics.measures)
     states = " ".join(reader.see("states"))
     assert "Sending" in states
     assert "Examining" in states
@@ -178,6 +178,8 @@ def test_several_recordings_stand_side_by_side(reader: Reader, speech: Path, tmp
     assert first[1] < second[1]
     reader.see("document.querySelectorAll('details').forEach(each => { each.open = true })")
     assert reader.see("document.documentElement.scrollWidth") <= 320
+    hidden = "[...document.querySelectorAll('.measure-list td')].filter(each => each.offsetWidth === 0).length"
+    assert reader.see(hidden) == 0
     assert reader.page.complaints() == []
 
 

@@ -179,7 +179,7 @@ function acousticsSection(acoustics, view, title) {
       `All ${count(acoustics.rows.length, "measure")} of ${acoustics.examined} of speech, with percentiles`,
       el(
         "table",
-        { class: "data measures" },
+        { class: "data measure-list" },
         el("caption", {}, caption),
         head([["Measure", ""], ["Value", "num"], ["Human", "num"], ["Synthetic", "num"]]),
         el("tbody", {}, ...rows),
