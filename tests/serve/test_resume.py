@@ -14,6 +14,7 @@ from spoofcheck.serve.jobs import JobStore
 from spoofcheck.serve.models import JobState
 from spoofcheck.serve.settings import Settings
 from tests.support.audio import human_speech, write_wav
+from tests.support.models import tiny_bundle
 from tests.support.server import is_alive, server, wait_for
 
 LONG_S = 120
@@ -48,7 +49,11 @@ def test_a_killed_server_goes_on_where_it_was(tiny_model: Path, tmp_path: Path, 
     (data_dir / "incoming" / "half-an-upload").touch()
     (data_dir / "jobs" / "nobodys").mkdir()
 
-    with server(data_dir, tiny_model, "--grace", "0") as second, second.client() as client:
+    other_model = tiny_bundle(tmp_path / "other", seed=1)
+    with (
+        server(data_dir, tiny_model, "--model", str(other_model), "--grace", "0") as second,
+        second.client() as client,
+    ):
         assert [path.name for path in (data_dir / "jobs").iterdir()] == [job_id]
         assert not list((data_dir / "incoming").iterdir())
         status = wait_for(client, job_id, "done")
@@ -56,6 +61,13 @@ def test_a_killed_server_goes_on_where_it_was(tiny_model: Path, tmp_path: Path, 
         result = client.get(status["result_url"]).json()
         assert [(finding["path"], finding["duration_s"]) for finding in result["findings"]] == [("long.wav", LONG_S)]
         assert [path.name for path in (data_dir / "jobs" / job_id).iterdir()] == ["result.json"]
+
+        assert result["model"]["name"] == "tiny"
+
+        short = write_wav(tmp_path / "short.wav", human_speech()[: 4 * 16_000], 16_000).read_bytes()
+        chosen = client.post("/v1/scans", files=[("files", ("short.wav", short))], data={"model": "other"}).json()
+        status = wait_for(client, chosen["id"], "done")
+        assert client.get(status["result_url"]).json()["model"]["name"] == "other"
 
         again = client.post("/v1/scans", files=[("files", ("long.wav", long_recording.read_bytes()))]).json()["id"]
         wait_for(client, again, "running")
