@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -48,11 +49,23 @@ class CpuRunner(Runner):
         self._compute = compute
         # Its threads start with the first window, and end with the runner.
         self._pool = ThreadPoolExecutor(n_threads, "spoofcheck-network", _keep_to_one_core)
+        self._begun: WeakSet[Future[Tensors]] = WeakSet()
 
     def submit(self, windows: Windows) -> Pending:
         """Begin to run them."""
-        parts: list[Future[Tensors]] = [self._pool.submit(self._run_one, window) for window in windows]
-        return lambda: joined(part.result() for part in parts)
+        parts = [self._pool.submit(self._run_one, window) for window in windows]
+        self._begun.update(parts)
+
+        def wait() -> Tensors:
+            try:
+                return joined(part.result() for part in parts)
+            except BaseException:
+                # Nobody asks for the rest: after Ctrl-C the program must not hear it all before it ends.
+                for part in list(self._begun):
+                    part.cancel()
+                raise
+
+        return wait
 
     def _run_one(self, window: NDArray[np.float32]) -> Tensors:
         # A tensor's own memory is always aligned alike, which a CPU's rounding may depend on; an array's is not.

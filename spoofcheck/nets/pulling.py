@@ -170,10 +170,9 @@ def fetch(pull: Pull, note: Callable[[str], None]) -> Arrived:
     if pull.request.local is not None:
         local = pull.request.local
         sha256 = checked_sha256(local, pins.sha256)
-        # Where it came from is what the user says, or what is pinned with this hash.
-        return Arrived(
-            local, Pins(revision=pins.revision, file=pins.file or local.name, sha256=sha256), temporary=False
-        )
+        # Where it came from is what the user says, or what is pinned with this hash; its own name here says nothing.
+        commit_said = pins.revision if _COMMIT.fullmatch(pins.revision or "") else None
+        return Arrived(local, Pins(revision=commit_said, file=pins.file, sha256=sha256), temporary=False)
     listing = list_files(Repository(pull.entry.repository, pins.revision))
     commit = listing.repository
     if pins.revision is not None and _COMMIT.fullmatch(pins.revision) and commit.revision != pins.revision:

@@ -114,7 +114,9 @@ class Xlsr(nn.Module):
 
     def checkpoint_activations(self) -> None:
         """Keep only every layer's input in training and compute the rest again: less memory, a third more work."""
-        self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+        newer = getattr(self.model, "activation_checkpointing_enable", None)  # transformers renamed it
+        enable = self.model.gradient_checkpointing_enable if newer is None else newer
+        enable({"use_reentrant": False})
 
 
 def _plain(convolution: nn.Conv1d) -> nn.Conv1d:

@@ -51,6 +51,12 @@ def initial_network(recipe: Recipe, classes: int, with_weights: bool = True) -> 
     return network
 
 
+def needs_download(recipe: Recipe) -> bool:
+    """Whether the front-end's weights are on a hub, as far as their name tells: neither a file nor a folder here."""
+    name = recipe.model.front_end_weights
+    return name not in _BUILT_IN and not Path(name).exists()
+
+
 def load_front_end_weights(recipe: Recipe, front_end: nn.Module) -> None:
     """Give a front-end the weights its recipe names.
 
@@ -75,10 +81,11 @@ def load_front_end_weights(recipe: Recipe, front_end: nn.Module) -> None:
 
 def _check_kind(recipe: Recipe) -> None:
     name, config = recipe.model.front_end_weights, recipe.model.front_end
-    if name not in ("none", "distillmos") and not isinstance(config, XlsrConfig):
+    if name not in _BUILT_IN and not isinstance(config, XlsrConfig):
         raise UsageError(f"{_KEY}: {name!r}; 'none' or 'distillmos' for a {config.kind}")
 
 
+_BUILT_IN = ("none", "distillmos")
 _KEY = "key 'model.front_end_weights'"
 _CONFIG = "config.json"
 

@@ -37,7 +37,7 @@ from spoofcheck.training.datamodule import TrainingData, augmented_batches, plan
 from spoofcheck.training.exhibits import recordings_of
 from spoofcheck.training.finish import Hearing, finish_detector, finish_tracer, write_model
 from spoofcheck.training.folds import Fold, FoldReadouts, fit_folds, folds_of
-from spoofcheck.training.initial import initial_network
+from spoofcheck.training.initial import initial_network, needs_download
 from spoofcheck.training.nuisance import nuisance_auc, nuisance_features
 from spoofcheck.training.objectives import DetectionObjective, Objective, TracingObjective, labels_of
 from spoofcheck.training.prepare import Prepared, prepare, wait_until_prepared
@@ -104,7 +104,7 @@ def plan(recipe: Recipe) -> Plan:
     data = _audited(read_run_data(recipe))
     if isinstance(recipe.training, BoostingTraining):
         return Plan(data, 0, 0)
-    network = initial_network(recipe, len(data.classes or ()), with_weights=False)
+    network = initial_network(recipe, len(data.classes or ()), with_weights=not needs_download(recipe))
     every = sum(p.numel() for p in network.parameters())
     frozen = isinstance(recipe.training, FoldsTraining | PrototypeTraining) or recipe.training.frozen_epochs == "all"
     return Plan(data, every, every - frozen * sum(p.numel() for p in network.front_end.parameters()))

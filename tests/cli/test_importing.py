@@ -285,6 +285,9 @@ def test_a_local_file_may_take_the_place_of_the_download(
     assert record is not None
     assert record.origin is not None
     assert record.origin.repository is None  # nobody said which commit it is of
+    assert record.origin.file == "local.pth"
+    kept = json.loads((own_folders / "published.json").read_text())["published"][NAME]
+    assert kept == {"revision": None, "file": None, "sha256": sha256(checkpoint)}
 
 
 def test_pins_in_the_index_leave_nothing_to_trust(

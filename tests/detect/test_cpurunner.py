@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,28 @@ def test_what_goes_wrong_in_a_thread_is_raised_to_who_asks() -> None:
     pending = CpuRunner(fail, torch.float32, threads=1).submit(noise(2))
     with pytest.raises(RuntimeError, match="16000 samples"):
         pending()
+
+
+def test_when_one_fails_the_rest_is_not_heard() -> None:
+    heard: list[float] = []
+    gate = threading.Event()
+
+    def fail_first(waveform: Tensor) -> Tensors:
+        heard.append(float(waveform[0, 0]))
+        if len(heard) == 1:
+            raise RuntimeError("the first")
+        gate.wait(30)
+        return first_sample(waveform)
+
+    runner = CpuRunner(fail_first, torch.float32, threads=1)
+    first, second = (runner.submit([np.full(4, n, np.float32) for n in part]) for part in ((0, 1, 2), (3, 4)))
+    with pytest.raises(RuntimeError, match="the first"):
+        first()
+    gate.set()
+    with pytest.raises(CancelledError):
+        second()
+    assert len(heard) <= 2
+    assert runner.run(noise(1))["first"].shape == (1,)
 
 
 def test_a_program_stays_as_it_is(gated: Path) -> None:

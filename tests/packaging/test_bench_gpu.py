@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 
 import pytest
+import soundfile
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import gpu, gpufloor, training
 from bench.gpufloor import Card, Part, counted_flops, floor_rows, parts
 from bench.measure import Measurement
+from bench.speech import EXAMPLES
 from bench.training import Steps
 from spoofcheck.nets.config import XlsrConfig
 from spoofcheck.nets.xlsr import Xlsr
@@ -86,6 +88,11 @@ def test_every_step_of_the_command_runs(monkeypatch: pytest.MonkeyPatch, capsys:
         asked.append((recipe, planned))
         return Steps("CPU", 2, 0.25, "bf16-mixed", 26_000_000, 1.0, 1.0, 10**9, 0.7, 0.6, 1.0)
 
+    pool = soundfile.read(EXAMPLES / "recordings/reading.mp3", dtype="float32")[0]  # all of it takes seconds to decode
+    monkeypatch.setattr(gpu, "human_pool", lambda: pool)
+    monkeypatch.setattr(
+        gpufloor, "write_minutes", lambda folder, _: soundfile.write(folder / "a.wav", pool[:200_000], 16_000)
+    )
     monkeypatch.setattr(training, "taken", taken)
     monkeypatch.setattr(gpufloor, "FORMATS", {kind: gpufloor.FORMATS[kind] for kind in ("WAV", "FLAC")})
     monkeypatch.setattr(sys, "argv", ["bench.gpu", "--dry-run"])

@@ -58,7 +58,7 @@ def test_a_cpu_takes_one_small_full_step_and_some_reduced() -> None:
 
 
 def test_the_gpu_is_taken_when_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_steps", lambda name, planned: DONE)
+    monkeypatch.setattr(training, "taken", lambda name, planned: DONE)
     monkeypatch.setattr(training, "free_bytes", lambda: 16 * GIB)
     names = {}
     for there in (True, False):

@@ -101,6 +101,7 @@ BY_HAND = {
     "spoofcheck models pull": "models",  # likewise
     "spoofcheck models import": "models",  # it needs a gigabyte of weights
     "spoofcheck corpus reference": "acoustics",  # it measures hundreds of recordings
+    "spoofcheck models calibrate": "calibration",  # it needs labelled recordings of one's own
     "spoofcheck models export": "speed",  # its differences are of the machine
     "spoofcheck verify": "verify",  # reports, ledgers: times and hashes differ from run to run
     "spoofcheck case new": "case",

@@ -17,8 +17,10 @@ from spoofcheck.nets.bundle import load_bundle, save_bundle
 from spoofcheck.nets.detector import Detector
 from spoofcheck.nets.tracer import Tracer
 from spoofcheck.nets.xlsr import Xlsr
-from spoofcheck.training.initial import initial_network
-from spoofcheck.training.recipe import Recipe
+from spoofcheck.training.initial import initial_network, needs_download
+from spoofcheck.training.recipe import GradientTraining, Recipe
+from spoofcheck.training.run import _restores_all
+from spoofcheck.training.trainer import CHECKPOINTS, LAST
 from tests.support.hub import COMMIT, StandIn, serving
 from tests.support.models import tiny_config
 from tests.support.recipes import detector_recipe, tracer_recipe
@@ -238,6 +240,24 @@ def test_nothing_is_downloaded_where_other_weights_take_its_place(hub: StandIn, 
     )
     assert hub.requests == []
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in begun.state_dict().items())
+
+
+def test_a_run_that_goes_on_needs_none_but_where_features_were_kept(tmp_path: Path) -> None:
+    named = recipe(XLSR, front_end_weights="lab/xls-r")
+    assert isinstance(named.training, GradientTraining)
+    kept = named.model_copy(update={"training": named.training.model_copy(update={"cached_batches": 3})})
+    assert not _restores_all(named, tmp_path)
+    (tmp_path / CHECKPOINTS).mkdir()
+    (tmp_path / CHECKPOINTS / LAST).write_bytes(b"")
+    assert _restores_all(named, tmp_path)
+    assert not _restores_all(kept, tmp_path)
+
+
+def test_a_plan_downloads_nothing_and_still_looks_at_what_is_here(hub: StandIn, pretraining: Path) -> None:
+    assert needs_download(recipe(XLSR, front_end_weights="lab/xls-r"))
+    for here in ("none", "distillmos", str(pretraining), str(pretraining / "pytorch_model.bin")):
+        assert not needs_download(recipe(XLSR, front_end_weights=here))
+    assert hub.requests == []
 
 
 def test_weights_a_front_end_cannot_have_are_named() -> None:
