@@ -91,6 +91,12 @@ class VoiceStatisticsConfig(_Config):
     pitch_high_hz: float = Field(default=500.0, gt=0, lt=8_000)
 
 
+class VoiceFeaturesConfig(_Config):
+    """Of `spoofcheck.nets.features.VoiceFeatures`, which takes no arguments: 47 channels and one frame."""
+
+    kind: Literal["voice-features"] = "voice-features"
+
+
 SingleFrontEndConfig = Annotated[
     SpectralStemConfig | XlsrConfig | WhisperEncoderConfig | MelSpectrogramConfig, Field(discriminator="kind")
 ]
@@ -112,7 +118,13 @@ class ConcatConfig(_Config):
 
 
 AnyFrontEndConfig = (
-    SpectralStemConfig | XlsrConfig | WhisperEncoderConfig | MelSpectrogramConfig | VoiceStatisticsConfig | ConcatConfig
+    SpectralStemConfig
+    | XlsrConfig
+    | WhisperEncoderConfig
+    | MelSpectrogramConfig
+    | VoiceStatisticsConfig
+    | VoiceFeaturesConfig
+    | ConcatConfig
 )
 FrontEndConfig = Annotated[AnyFrontEndConfig, Field(discriminator="kind")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from spoofcheck.errors import UsageError
 from spoofcheck.nets.config import BoostedTreesConfig
 from spoofcheck.nets.detector import Detector, build_detector
+from spoofcheck.nets.frontends import build_front_end
 from spoofcheck.nets.trees import boosted_trees_state
 from spoofcheck.training.batches import SPOOF, Batch
 from spoofcheck.training.initial import load_front_end_weights
@@ -25,11 +27,12 @@ def fit_boosting(
     Raises:
         UsageError: a front-end that gives more than one frame.
     """
-    smallest = BoostedTreesConfig(channels=34, trees=1, nodes=1)
+    front_end = build_front_end(recipe.model.front_end)
+    smallest = BoostedTreesConfig(channels=cast(int, front_end.out_channels), trees=1, nodes=1)
     try:
-        front_end = build_detector(recipe.model.front_end, smallest).front_end
+        build_detector(recipe.model.front_end, smallest)
     except ValueError as error:
-        raise UsageError(f"key 'model.front_end': boosted trees take 34 statistics ({error})") from error
+        raise UsageError(f"key 'model.front_end': {error}") from error
     load_front_end_weights(recipe, front_end)
     rows, labels = [], []
     with torch.inference_mode():
