@@ -42,6 +42,7 @@ class Verdict(StrEnum):
     SPOOF = "spoof"
     PARTIAL = "partial"
     INCONCLUSIVE = "inconclusive"
+    UNCALIBRATED = "uncalibrated"
     SKIPPED = "skipped"
 
 
@@ -67,7 +68,9 @@ class WindowResult(_Model):
     end_s: float = Field(ge=0, description="end of what the recording gives to this window")
     speech_s: float | None = Field(description="seconds of speech inside; null when voice activity was not measured")
     raw_score: float | None = Field(description="spoof logit minus bona fide logit; null when not scored")
-    spoof_llr: float | None = Field(description="natural-log LR, positive supports synthetic; null when not scored")
+    spoof_llr: float | None = Field(
+        description="natural-log LR, positive supports synthetic; null when not scored, and by an uncalibrated model"
+    )
     not_scored: str | None = Field(default=None, description="why the window has no score, e.g. 'no-speech'")
     validity_distance: float | None = Field(
         default=None, description="of its features to the calibration data; null without a validity gate or score"
@@ -277,7 +280,9 @@ class ControlResult(_Model):
     verdict: Verdict = Field(description="what the decision rule says of it")
     raw_score: float | None = Field(description="mean raw score")
     spoof_llr: float | None = Field(description="pooled LLR")
-    as_expected: bool = Field(description="false: no result of this run can be relied on")
+    as_expected: bool | None = Field(
+        description="false: no result of this run can be relied on; null: an uncalibrated model gave no verdict to judge"
+    )
     message: str = Field(description="one sentence")
 
 
@@ -412,7 +417,9 @@ class ModelInfo(_Model):
     config_sha256: str = Field(description="SHA-256 of config.json")
     licence: str = Field(description="of the weights")
     training_data: str = Field(description="what the model was trained on")
-    calibration: CalibrationInfo = Field(description="from raw score to LLR")
+    calibration: CalibrationInfo | None = Field(
+        default=None, description="from raw score to LLR; null for an uncalibrated model, which gives neither"
+    )
     limitations: tuple[str, ...] = Field(description="what the model must not be relied on for")
     validation: tuple[ValidationFigure, ...] = Field(default=(), description="measured error figures")
     validity: ValidityInfo | None = Field(default=None, description="limits of the validity gate; null without one")
@@ -551,11 +558,11 @@ class OptionsInfo(_Model):
     vad: bool = Field(description="whether windows without speech were left unscored")
     min_window_speech_s: float = Field(description="speech a window needs to be scored")
     min_exhibit_speech_s: float = Field(description="speech an exhibit needs for a verdict")
-    spoof_threshold_llr: float = Field(description="at or above: spoof")
-    bonafide_threshold_llr: float = Field(description="at or below: bonafide")
-    window_threshold_llr: float = Field(description="windows at or above count as flagged")
+    spoof_threshold_llr: float | None = Field(description="at or above: spoof; null for an uncalibrated model")
+    bonafide_threshold_llr: float | None = Field(description="at or below: bonafide; null likewise")
+    window_threshold_llr: float | None = Field(description="windows at or above count as flagged; null likewise")
     partial_min_windows: int = Field(ge=1, description="fewest consecutive flagged windows that make a stretch")
-    partial_threshold_llr: float = Field(description="least mean LLR of such a stretch")
+    partial_threshold_llr: float | None = Field(description="least mean LLR of such a stretch; null likewise")
     device: str = Field(description="where the network ran")
     dtype: str = Field(description="its floating point type")
     trace_all: bool = Field(default=False, description="whether exhibits were traced whatever their verdict")

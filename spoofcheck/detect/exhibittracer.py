@@ -57,7 +57,7 @@ class ExhibitTracer:
         bundle: the tracer.
         enrolled: sources of the user's own; only for a tracer with prototypes.
         device: where the network runs.
-        batch_windows: as for `BatchedNetwork`.
+        batch_windows: as for `build_runner`.
 
     Raises:
         UsageError: enrolled sources for a tracer without prototypes, or a device that is not there.

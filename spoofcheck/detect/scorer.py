@@ -1,77 +1,66 @@
-"""Runs networks over windows: device, precision, batch size, out-of-memory retreat."""
+"""What networks say of windows: rows of plain values, from whatever runner computes them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from spoofcheck.errors import UsageError
+from spoofcheck.detect.devices import DeviceName
+from spoofcheck.detect.programs import HearingProgram, TracingProgram
+from spoofcheck.detect.runner import Runner, Tensors, build_runner
 from spoofcheck.nets.bundle import Bundle, TracerBundle
 from spoofcheck.nets.embedding import StatisticsEmbedding
 
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-
-_AUTO_BATCH_WINDOWS = {"mps": 16, "cuda": 128}
+__all__ = ["DeviceName", "HeardWindow", "TracedWindow", "TracerScorer", "WindowScorer", "fitted"]
 
 Row = TypeVar("Row")
 
 
 class BatchedNetwork(ABC, Generic[Row]):
-    """Runs a network over windows in batches; subclasses say what a window's row of the output is.
+    """Runs a network over windows; subclasses say what a window's row of the output is.
 
     Args:
-        network: moved to the device.
-        device: `"auto"` takes CUDA, then MPS, then the CPU.
-        batch_windows: windows per forward pass, or None for the device's default. Halved for good on out-of-memory. A
-            CPU takes one at a time whatever this says: it rounds differently in other company, by up to 6e-6 of a raw
-            score, and single windows stay in its cache, which made them an eighth faster than four at a time.
-
-    Raises:
-        UsageError: the device asked for is not there.
+        runner: has the network.
     """
 
-    def __init__(self, network: nn.Module, device: DeviceName = "auto", batch_windows: int | None = None) -> None:
-        self.device = _pick_device(device)
-        is_cpu = self.device.type == "cpu"
-        self.batch_windows = 1 if is_cpu else batch_windows or _AUTO_BATCH_WINDOWS[self.device.type]
-        # bf16 halves the time on CUDA; elsewhere float32 keeps scores equal to the reference.
-        self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        network.to(self.device).eval()
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.runner.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.runner.dtype
+
+    @property
+    def batch_windows(self) -> int:
+        """How many windows at a time suit it."""
+        return self.runner.batch_windows
 
     def rows(self, windows: Sequence[NDArray[np.float32]]) -> list[Row]:
         """What the network says of each window, float32 `[window_samples]`."""
-        rows: list[Row] = []
-        while len(rows) < len(windows):
-            batch = windows[len(rows) : len(rows) + self.batch_windows]
-            try:
-                rows += self._forward(batch)
-            except torch.cuda.OutOfMemoryError:
-                if self.batch_windows == 1:
-                    raise
-                self.batch_windows = max(1, self.batch_windows // 2)
-                torch.cuda.empty_cache()
-        return rows
+        return self.begin(windows)()
+
+    def begin(self, windows: Sequence[NDArray[np.float32]]) -> Callable[[], list[Row]]:
+        """As `rows`, but only begun: what is returned waits for the rows, in the order of the calls."""
+        if not windows:
+            return list
+        pending = self.runner.submit(windows)
+        return lambda: self._rows(pending())
 
     @abstractmethod
-    def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[Row]:
-        """One forward pass."""
-
-    def _on_device(self, windows: Sequence[NDArray[np.float32]]) -> Tensor:
-        # A tensor's own memory is always aligned alike, which a CPU's rounding may depend on; an array's is not.
-        return torch.tensor(np.stack(windows)).to(self.device)
-
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.dtype is torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
+    def _rows(self, outputs: Tensors) -> list[Row]:
+        """A row per window."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,9 +79,11 @@ class HeardWindow:
 
 
 class WindowScorer(BatchedNetwork[HeardWindow]):
-    """Scores windows with a loaded detector; other arguments and errors as for `BatchedNetwork`.
+    """Scores windows with a loaded detector.
 
     Args:
+        bundle: the detector.
+        device: see `build_runner`, also for `batch_windows` and errors.
         tracer_head: of a tracer with the detector's own front-end, which is given the same features.
     """
 
@@ -103,25 +94,20 @@ class WindowScorer(BatchedNetwork[HeardWindow]):
         batch_windows: int | None = None,
         tracer_head: StatisticsEmbedding | None = None,
     ) -> None:
-        super().__init__(bundle.network, device, batch_windows)
-        self._network = bundle.network
-        self._tracer_head = None if tracer_head is None else tracer_head.to(self.device).eval()
+        super().__init__(build_runner(HearingProgram(bundle.network, tracer_head), device, batch_windows))
         self._label_index = {label: i for i, label in enumerate(bundle.config.label_order)}
 
     def score(self, windows: Sequence[NDArray[np.float32]]) -> list[HeardWindow]:
         """Raw scores, distances and embeddings of windows, each float32 `[window_samples]`."""
         return self.rows(windows)
 
-    @torch.inference_mode()
-    def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[HeardWindow]:
-        with self._precision():
-            heard = self._network.hear(self._on_device(windows))
-            placed = None if self._tracer_head is None else self._tracer_head.embed(heard.features)
-        logits = heard.logits.double().cpu()
+    def _rows(self, outputs: Tensors) -> list[HeardWindow]:
+        logits = outputs["logits"].double()
         spoof, bonafide = self._label_index["spoof"], self._label_index["bonafide"]
         scores: list[float] = (logits[:, spoof] - logits[:, bonafide]).tolist()
-        distances: list[float | None] = [None] * len(scores) if heard.distances is None else heard.distances.tolist()
-        embeddings = [None] * len(scores) if placed is None else list(placed.float().cpu().numpy())
+        unknown: list[None] = [None] * len(scores)
+        distances = outputs["distances"].tolist() if "distances" in outputs else unknown
+        embeddings = list(outputs["embedding"].float().numpy()) if "embedding" in outputs else unknown
         return [HeardWindow(*row) for row in zip(scores, distances, embeddings, strict=True)]
 
 
@@ -139,37 +125,22 @@ class TracedWindow:
 
 
 class TracerScorer(BatchedNetwork[TracedWindow]):
-    """Runs a loaded tracer over windows; arguments and errors as for `BatchedNetwork`."""
+    """Runs a loaded tracer over windows; other arguments and errors as for `build_runner`."""
 
     def __init__(self, bundle: TracerBundle, device: DeviceName = "auto", batch_windows: int | None = None) -> None:
-        super().__init__(bundle.network, device, batch_windows)
+        super().__init__(build_runner(TracingProgram(bundle.network), device, batch_windows))
         self.bundle = bundle
-        self._network = bundle.network
 
     def trace(self, windows: Sequence[NDArray[np.float32]]) -> list[TracedWindow]:
         """Similarities and embeddings of windows, each float32 `[window_samples]`."""
         return self.rows(windows)
 
-    @torch.inference_mode()
-    def _forward(self, windows: Sequence[NDArray[np.float32]]) -> list[TracedWindow]:
-        with self._precision():
-            embeddings = self._network.embed(self._on_device(windows))
-            logits = self._network.classify(embeddings)
-        probabilities = logits.double().cpu().softmax(dim=1).numpy()
-        rows = zip(probabilities, embeddings.float().cpu().numpy(), strict=True)
+    def _rows(self, outputs: Tensors) -> list[TracedWindow]:
+        probabilities = outputs["logits"].double().softmax(dim=1).numpy()
+        rows = zip(probabilities, outputs["embedding"].float().numpy(), strict=True)
         return [TracedWindow(probability, embedding) for probability, embedding in rows]
 
 
 def fitted(samples: NDArray[np.float32], window_samples: int) -> NDArray[np.float32]:
     """A window of another length, `[N]`, cut at its end or repeated to `[window_samples]`."""
     return samples if len(samples) == window_samples else np.resize(samples, window_samples)
-
-
-def _pick_device(name: DeviceName) -> torch.device:
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(d for d in ("cuda", "mps", "cpu") if there[d]))
-    if not there[name]:
-        available = ", ".join(d for d, ok in there.items() if ok)
-        raise UsageError(f"--device {name}: not available on this machine (available: {available})")
-    return torch.device(name)

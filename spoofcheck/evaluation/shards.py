@@ -23,7 +23,7 @@ from spoofcheck.errors import UsageError
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-    from spoofcheck.detect.scorer import DeviceName
+    from spoofcheck.detect.devices import DeviceName
 
 _PATIENCE = timedelta(days=7)
 """How long a process waits for the others; the default of minutes would end a run whose shards differ in length."""

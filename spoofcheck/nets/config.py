@@ -273,6 +273,22 @@ class DecisionConfig(_Config):
     min_exhibit_speech_s: float = Field(ge=0)
 
 
+UNCALIBRATED_DECISION = DecisionConfig(
+    spoof_threshold_llr=0.0,
+    bonafide_threshold_llr=0.0,
+    window_threshold_llr=0.0,
+    partial_min_windows=2,
+    partial_threshold_llr=0.0,
+    min_window_speech_s=0.5,
+    min_exhibit_speech_s=2.0,
+)
+"""The decision rule of a detector without calibration.
+
+Of it only the least speech holds: there is no LLR that a threshold could be compared with, and no document states the
+thresholds. `spoofcheck models calibrate` sets them together with the calibration.
+"""
+
+
 class ValidatedConfig(_Config):
     """The input conditions the model was validated on; outside them a verdict is inconclusive."""
 
@@ -317,7 +333,8 @@ class ModelConfig(_AnyModel):
     task: Literal["detector"] = "detector"
     back_end: BackEndConfig
     label_order: tuple[Literal["spoof"], Literal["bonafide"]] = ("spoof", "bonafide")
-    calibration: CalibrationConfig
+    calibration: CalibrationConfig | None = None
+    """None: uncalibrated. It gives raw scores, but no LLR and no verdict, and of `decision` only the speech holds."""
     decision: DecisionConfig
     validated: ValidatedConfig
     gate: GateConfig | None = None

@@ -47,6 +47,7 @@ _VERDICT_STYLES = {
     Verdict.SPOOF: "bold red",
     Verdict.PARTIAL: "bold magenta",
     Verdict.INCONCLUSIVE: "yellow",
+    Verdict.UNCALIBRATED: "yellow",
     Verdict.SKIPPED: "dim",
 }
 _LEVEL_STYLES = {
@@ -59,7 +60,14 @@ _UNICODE_MARKS = {Level.NOT_SCORED: "·", Level.HUMAN: "▁", Level.UNDECIDED: "
 _ASCII_MARKS = {Level.NOT_SCORED: ".", Level.HUMAN: "_", Level.UNDECIDED: "=", Level.SYNTHETIC: "#"}
 _ASCII_SIGNS = str.maketrans({"≥": ">=", "≤": "<=", MISSING: "-", "±": "+-"})
 
-_SUMMARY_ORDER = (Verdict.SPOOF, Verdict.PARTIAL, Verdict.INCONCLUSIVE, Verdict.BONAFIDE, Verdict.SKIPPED)
+_SUMMARY_ORDER = (
+    Verdict.SPOOF,
+    Verdict.PARTIAL,
+    Verdict.INCONCLUSIVE,
+    Verdict.UNCALIBRATED,
+    Verdict.BONAFIDE,
+    Verdict.SKIPPED,
+)
 _INTERRUPTED = "INTERRUPTED: inputs that had not been reached are missing from this result."
 
 _GAP = 2

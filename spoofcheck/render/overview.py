@@ -31,7 +31,14 @@ NOT_TRACED: Final = "not traced"
 _MINUS = "\N{MINUS SIGN}"
 _STRIP_CELLS = 60
 """About as many as the cell has room for: a row of hundreds must stay small."""
-_VERDICT_ORDER = (Verdict.SPOOF, Verdict.PARTIAL, Verdict.INCONCLUSIVE, Verdict.BONAFIDE, Verdict.SKIPPED)
+_VERDICT_ORDER = (
+    Verdict.SPOOF,
+    Verdict.PARTIAL,
+    Verdict.INCONCLUSIVE,
+    Verdict.UNCALIBRATED,
+    Verdict.BONAFIDE,
+    Verdict.SKIPPED,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ VERDICT_WORDS = {
     Verdict.SPOOF: "spoof",
     Verdict.PARTIAL: "partial",
     Verdict.INCONCLUSIVE: "inconclusive",
+    Verdict.UNCALIBRATED: "uncalibrated",
     Verdict.SKIPPED: "not examined",
 }
 
@@ -28,6 +29,8 @@ VERDICT_MEANINGS = {
     "It does not exclude that the recording was edited.",
     Verdict.INCONCLUSIVE: "No conclusion: the pooled LLR lies between the thresholds, there is too little speech, "
     "or the recording lies outside the conditions the model was validated on.",
+    Verdict.UNCALIBRATED: "The model is not calibrated: its raw scores cannot be turned into LLRs, so that nothing is "
+    "decided about the recording.",
     Verdict.SKIPPED: "The input could not be examined; nothing is said about it.",
 }
 """In the order in which a report explains them."""

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from spoofcheck.detect.gallery import embedding_head
-from spoofcheck.detect.scorer import HeardWindow, TracerScorer, WindowScorer
+from spoofcheck.detect.runner import Tensors, TorchRunner
+from spoofcheck.detect.scorer import TracerScorer, WindowScorer
 from spoofcheck.errors import UsageError
 from spoofcheck.nets.bundle import load_bundle, load_tracer
 from tests.support.enrolling import RATE_HZ, embedding_tracer, twin_detector
@@ -83,17 +84,19 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
 ) -> None:
     scorer = WindowScorer(load_bundle(tiny_model), "cpu")
     expected = scorer.score(windows)
-    scorer.batch_windows = 4  # as on a GPU
-    forward = scorer._forward
+    runner = scorer.runner
+    assert isinstance(runner, TorchRunner)
+    runner.batch_windows = 4  # as on a GPU
+    forward = runner._forward
     sizes: list[int] = []
 
-    def small_memory(batch: list[np.ndarray]) -> list[HeardWindow]:
+    def small_memory(batch: list[np.ndarray]) -> Tensors:
         sizes.append(len(batch))
         if len(batch) > 1:
-            raise torch.cuda.OutOfMemoryError
+            raise torch.OutOfMemoryError
         return forward(batch)
 
-    monkeypatch.setattr(scorer, "_forward", small_memory)
+    monkeypatch.setattr(runner, "_forward", small_memory)
     retreated = [window.raw_score for window in scorer.score(windows)]
     assert retreated == [window.raw_score for window in expected]
     assert sizes == [4, 2, 1, 1, 1, 1, 1]
