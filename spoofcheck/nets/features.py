@@ -21,6 +21,7 @@ _SOUNDING_DB = 35.0
 _SILENT_DB = -120.0
 """Full scale is 0 dB. Nothing is measured of a window whose loudest frame is below this."""
 _LEVEL = 0.1
+_HARMONICITY_STEP_S = 0.04
 _LEAST_SAMPLES = SAMPLE_RATE_HZ // 4
 """Praat measures intensity in windows of 128 ms."""
 
@@ -96,7 +97,9 @@ def voice_features(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     mean_power = float(np.mean(10 ** (level_db[sounding] / 10)))
     levelled = wave * (_LEVEL / np.sqrt(mean_power))
     sounding_s = samples_to_seconds(int(sounding.sum()) * _HOP)
-    voice = dict.fromkeys(VOICE_MEASURES) if sounding_s == 0 else voice_measures(levelled, sounding_s)
+    voice = (
+        dict.fromkeys(VOICE_MEASURES) if sounding_s == 0 else voice_measures(levelled, sounding_s, _HARMONICITY_STEP_S)
+    )
     return _row(
         _spectral(levelled, sounding)
         | {

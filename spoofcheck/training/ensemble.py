@@ -1,7 +1,7 @@
 """A run that trains no network: detectors that are there become an ensemble, calibrated on dev and measured on both.
 
 OUT/recipe.yaml     the recipe with every key spelt out
-OUT/scores/         what each member said of every exhibit, for a second look
+OUT/scores/         what each member said of every exhibit: a run that was stopped goes on from there
 OUT/NAME/           an ensemble, one for each model of the recipe; its members are named, not copied
 """
 
@@ -43,7 +43,14 @@ from spoofcheck.training.cardplots import write_plot
 from spoofcheck.training.data import RunData, read_run_data
 from spoofcheck.training.datamodule import augmented_batches, plan_of
 from spoofcheck.training.ensemblerecipe import EnsembleRecipe, FusedModelRule, MemberRule
-from spoofcheck.training.exhibits import Exhibit, Recording, recordings_of, score_exhibits
+from spoofcheck.training.exhibits import (
+    Exhibit,
+    Recording,
+    read_scores,
+    recordings_of,
+    score_exhibits,
+    write_scores,
+)
 from spoofcheck.training.figures import detector_figures, validation_figures
 from spoofcheck.training.finish import card_of
 from spoofcheck.training.fusion import Panel, fit_fusion, fuse_exhibits
@@ -54,6 +61,8 @@ from spoofcheck.training.readout import fit_readout
 from spoofcheck.training.recipe import FoldsTraining, Recipe
 from spoofcheck.training.record import RECORD_FILE, RunRecord, TrainingRecord
 from spoofcheck.training.run import DATA, HASHES, LIBRARIES, RECIPE, RunOptions, audited, data_record, tell
+
+SCORES = "scores"
 
 
 def run_ensemble(
@@ -69,20 +78,16 @@ def run_ensemble(
         ModelError: a member cannot be loaded, members do not fit each other, or no calibration can be fitted.
     """
     commit = git_commit()
-    if out.exists() and any(place.name != HASHES for place in out.iterdir()):
-        raise UsageError(f"{out}: is not empty; choose another --out")
     bundles = [load_bundle(find_model(member.model)) for member in recipe.members]
     if len({bundle.config.window_samples for bundle in bundles}) > 1:
         raise ModelError("the members hear windows of different lengths")
-    out.mkdir(parents=True, exist_ok=True)
+    _check_folder(recipe, out)
     data = audited(read_run_data(base, out / HASHES))
     tell(data, steps)
-    (out / RECIPE).write_text(_yaml(recipe), encoding="utf-8")
-    panel = []
-    for rule, bundle in zip(recipe.members, bundles, strict=True):
-        exhibits = _heard_by(rule, bundle, recipe, base, data, out, options, steps)
-        _keep_scores(out / "scores", bundle.config.name, exhibits)
-        panel.append(exhibits)
+    panel = [
+        _exhibits(rule, bundle, recipe, base, data, out, options, steps)
+        for rule, bundle in zip(recipe.members, bundles, strict=True)
+    ]
     return tuple(
         _made(name, rule, recipe, base, bundles, panel, data, out, commit) for name, rule in recipe.models.items()
     )
@@ -96,6 +101,39 @@ def decision_with(decision: DecisionConfig, calibration: CalibrationConfig, prob
     raw = math.log(probability) - math.log1p(-probability)
     threshold = max(0.0, to_llr(raw, calibration.exhibit, calibration.llr_bound))
     return decision.model_copy(update={"spoof_threshold_llr": threshold})
+
+
+def _check_folder(recipe: EnsembleRecipe, out: Path) -> None:
+    """Make the folder of a run, or find in it the same run."""
+    kept = out / RECIPE
+    text = str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110))
+    if kept.is_file():
+        if kept.read_text(encoding="utf-8") != text:
+            raise UsageError(f"{out}: holds a run of another recipe; choose another --out")
+    elif out.exists() and any(place.name != HASHES for place in out.iterdir()):
+        raise UsageError(f"{out}: is not empty and holds no run; choose another --out")
+    (out / SCORES).mkdir(parents=True, exist_ok=True)
+    kept.write_text(text, encoding="utf-8")
+
+
+def _exhibits(
+    rule: MemberRule, bundle: Bundle, recipe: EnsembleRecipe, base: Recipe, data: RunData, out: Path,
+    options: RunOptions, steps: Steps,
+) -> list[Exhibit]:  # fmt: skip
+    """What a member says of dev and test: kept by this run or that of its training, or heard now."""
+    kept = out / SCORES / f"{bundle.config.name}.jsonl"
+    source = Path(rule.scores) if rule.scores is not None else kept
+    if rule.scores is not None or kept.is_file():
+        recordings = [
+            *recordings_of(data.dev, "dev", recipe.finish),
+            *recordings_of(data.test, "test", recipe.finish),
+        ]
+        return read_scores(source, bundle.weights_sha256, recordings)
+    exhibits = _heard_by(rule, bundle, recipe, base, data, out, options, steps)
+    beside = kept.with_suffix(".tmp")
+    write_scores(beside, bundle.weights_sha256, exhibits)
+    beside.replace(kept)
+    return exhibits
 
 
 def _heard_by(
@@ -170,7 +208,10 @@ def _made(
         limitations=recipe.limitations,
         validation=validation_figures(figures),
     )
-    content = recipe.model_dump(mode="json", exclude={"root"}) | {"purpose": rule.purpose, "seed": base.seed}
+    content = recipe.model_dump(mode="json", exclude={"root": True, "members": {"__all__": {"scores"}}}) | {
+        "purpose": rule.purpose,
+        "seed": base.seed,
+    }
     record = TrainingRecord(
         recipe=content,
         recipe_sha256=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
@@ -218,19 +259,3 @@ def first_channels(config: ModelConfig) -> int:
     if isinstance(config.back_end, EnsembleConfig):
         raise ModelError(f"{config.name}: an ensemble cannot be a member of another")
     return config.back_end.channels
-
-
-def _keep_scores(folder: Path, name: str, exhibits: Sequence[Exhibit]) -> None:
-    folder.mkdir(exist_ok=True)
-    rows = [
-        {
-            "split": one.split, "condition": one.condition, "repo": one.clip.repo, "clip": one.clip.name,
-            "label": one.clip.label, "system": one.clip.system, "raw_score": one.raw_score, "windows": one.windows,
-        }
-        for one in exhibits
-    ]  # fmt: skip
-    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def _yaml(recipe: EnsembleRecipe) -> str:
-    return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110))

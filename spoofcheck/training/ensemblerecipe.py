@@ -25,11 +25,19 @@ class MemberRule(Rule):
         weight: of its probability.
         refit_batches: the member has learnt from dev: on dev a stand-in answers for it, the same front-end with a
             readout fitted without dev on so many batches. None: the member itself answers.
+        scores: `scores.jsonl` of the run that trained the member, with the same `finish`; None listens anew.
     """
 
     model: str
     weight: Annotated[float, Field(gt=0, le=1)]
     refit_batches: PositiveInt | None = None
+    scores: str | None = None
+
+    @model_validator(mode="after")
+    def _scores_are_its_own(self) -> Self:
+        if self.refit_batches is not None and self.scores is not None:
+            raise ValueError("with refit_batches a stand-in is heard, of which no run has kept scores")
+        return self
 
 
 class FusedModelRule(Rule):
