@@ -81,6 +81,12 @@ def run_ensemble(
     bundles = [load_bundle(find_model(member.model)) for member in recipe.members]
     if len({bundle.config.window_samples for bundle in bundles}) > 1:
         raise ModelError("the members hear windows of different lengths")
+    for bundle in bundles:
+        least_s = bundle.config.decision.min_window_speech_s
+        if least_s != recipe.finish.min_window_speech_s:
+            raise UsageError(
+                f"key 'finish.min_window_speech_s': {bundle.config.name} hears windows from {least_s:g} s on"
+            )
     _check_folder(recipe, out)
     data = audited(read_run_data(base, out / HASHES))
     tell(data, steps)
