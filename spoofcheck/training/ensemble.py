@@ -128,14 +128,13 @@ def _exhibits(
 ) -> list[Exhibit]:  # fmt: skip
     """What a member says of dev and test: kept by this run or that of its training, or heard now."""
     kept = out / SCORES / f"{bundle.config.name}.jsonl"
-    source = Path(rule.scores) if rule.scores is not None else kept
-    if rule.scores is not None or kept.is_file():
-        recordings = [
-            *recordings_of(data.dev, "dev", recipe.finish),
-            *recordings_of(data.test, "test", recipe.finish),
-        ]
-        return read_scores(source, bundle.weights_sha256, recordings)
-    exhibits = _heard_by(rule, bundle, recipe, base, data, out, options, steps)
+    recordings = [*recordings_of(data.dev, "dev", recipe.finish), *recordings_of(data.test, "test", recipe.finish)]
+    if kept.is_file():
+        return read_scores(kept, bundle.weights_sha256, recordings)
+    if rule.scores is not None:
+        exhibits = read_scores(Path(rule.scores), bundle.weights_sha256, recordings)
+    else:
+        exhibits = _heard_by(rule, bundle, recordings, base, data, out, options, steps)
     beside = kept.with_suffix(".tmp")
     write_scores(beside, bundle.weights_sha256, exhibits)
     beside.replace(kept)
@@ -143,26 +142,25 @@ def _exhibits(
 
 
 def _heard_by(
-    rule: MemberRule, bundle: Bundle, recipe: EnsembleRecipe, base: Recipe, data: RunData, out: Path,
+    rule: MemberRule, bundle: Bundle, recordings: Sequence[Recording], base: Recipe, data: RunData, out: Path,
     options: RunOptions, steps: Steps,
 ) -> list[Exhibit]:  # fmt: skip
     workers = options.workers or 1
     steps.note(f"Listening with {bundle.config.name} {bundle.config.version}")
-    dev = recordings_of(data.dev, "dev", recipe.finish)
-    test = recordings_of(data.test, "test", recipe.finish)
 
-    def scored(directory: Path, recordings: Sequence[Recording]) -> list[Exhibit]:
+    def scored(directory: Path, chosen: Sequence[Recording]) -> list[Exhibit]:
         scanner = Scanner(directory, ScanOptions(channels="mix", device=options.machine.accelerator, trace=False))
-        return score_exhibits(scanner, recordings, workers, steps)
+        return score_exhibits(scanner, chosen, workers, steps)
 
     if rule.refit_batches is None:
-        return scored(bundle.directory, [*dev, *test])
+        return scored(bundle.directory, recordings)
     prepared = prepare(base, data.train, data.dev, options.prepared or out / DATA, workers, steps, out / HASHES)
     scratch = out / "stand-in"
     stand_in = Detector(bundle.network.front_end, _refitted(rule, bundle, base, prepared, steps), bundle.network.gate)
     save_bundle(scratch, bundle.config, stand_in, "")
     try:
-        return [*scored(scratch, dev), *scored(bundle.directory, test)]
+        dev = [one for one in recordings if one.split == "dev"]
+        return [*scored(scratch, dev), *scored(bundle.directory, [one for one in recordings if one.split != "dev"])]
     finally:
         shutil.rmtree(scratch)
 

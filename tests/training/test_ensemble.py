@@ -166,6 +166,7 @@ def test_a_run_goes_on_from_what_was_heard(
 
     monkeypatch.setattr("spoofcheck.training.ensemble.score_exhibits", never)
     assert make(folder, made[0].parent) == made
+    assert not (made[0].parent / "stand-in").exists()
     assert [(directory / "config.json").read_bytes() for directory in made] == before
     with pytest.raises(UsageError, match="holds a run of another recipe"):
         make(folder, made[0].parent, threshold=0.6)
