@@ -151,7 +151,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         batches = augmented_batches(recipe, prepared, labels, plan_of(recipe, prepared, labels))
         drawn = DataLoader(batches, batch_size=None, sampler=range(recipe.training.batches), num_workers=drawers)
         watched = steps.over(drawn, "Measuring features", recipe.training.batches)
-        network, back_end = fit_boosting(recipe, recipe.training, watched)
+        network, back_end = fit_boosting(recipe, recipe.training, watched, options.prepared or out / DATA)
     elif isinstance(recipe.training, FoldsTraining):
         assert isinstance(first, Detector)
         network = first
