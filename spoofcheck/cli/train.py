@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from spoofcheck.training.recipe import Recipe
     from spoofcheck.training.run import Plan
+    from spoofcheck.training.trainer import Accelerator as MachineKind
 
 
 class Precision(StrEnum):
@@ -84,7 +85,7 @@ def train(
     overrides = [*(set_ or ()), *([f"training.precision={precision.value}"] if precision is not None else [])]
     console = Console(stderr=True, quiet=quiet)
     if is_ensemble(recipe, overrides):
-        return _train_ensemble(recipe, overrides, out, console, dry_run, prepared, workers, accelerator)
+        return _train_ensemble(recipe, overrides, out, console, dry_run, prepared, workers, accelerator.value)
     rules = read_recipe(recipe, overrides)
     if dry_run:
         from spoofcheck.training.run import plan
@@ -118,7 +119,7 @@ def train(
 
 def _train_ensemble(
     path: Path, overrides: list[str], out: Path | None, console: Console, dry_run: bool, prepared: Path | None,
-    workers: int | None, accelerator: Device,
+    workers: int | None, accelerator: MachineKind,
 ) -> ExitStatus:  # fmt: skip
     """Fuse detectors that are there; nothing of a network is learnt, so that nothing is resumed."""
     from spoofcheck.training.ensemblerecipe import read_ensemble_recipe
@@ -135,7 +136,7 @@ def _train_ensemble(
     from spoofcheck.training.trainer import Machine
 
     folder = out or Path("runs") / next(iter(rules.models))
-    options = RunOptions(Machine(accelerator.value), workers=workers, prepared=prepared)
+    options = RunOptions(Machine(accelerator), workers=workers, prepared=prepared)
     for model in run_ensemble(rules, base, folder, options, RichSteps(console)):
         console.print(
             f"The model is {model}; its card with all figures is {model / 'README.md'}", markup=False, soft_wrap=True

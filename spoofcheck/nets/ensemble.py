@@ -36,7 +36,7 @@ class Ensemble(Detector):
         """Everything that a scan wants to know, in one pass. Shape: `[B, N]`."""
         heard = super().hear(waveform)
         half = fused(torch.stack([raw_scores(heard.logits), *self._others_scores(waveform)], dim=1), self.config) / 2
-        return Heard(torch.stack((half, -half), dim=1), heard.distances, heard.features)
+        return heard._replace(logits=torch.stack((half, -half), dim=1))
 
     def _others_scores(self, waveform: Tensor) -> list[Tensor]:
         return [raw_scores(member(waveform)) for member in self.others]

@@ -2,8 +2,8 @@
 
 RUN is the folder of `spoofcheck train train/ensemble`, whose `scores/` hold what every member said of every test
 recording as a scan hears it. Fused and calibrated as the shipped models do it, the scores go into score files below
-`RUN/comparison`, which `spoofcheck eval --compare` measures. Writes `comparison.json` beside this file, and the table
-of docs/ensemble.md. LLRs are those before a validity gate. A minute; nothing is listened to.
+`RUN/comparison`, which `spoofcheck eval --compare` measures. Writes `RUN/comparison/comparison.json` and prints a
+table in Markdown. LLRs are those before a validity gate. A minute; nothing is listened to.
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ from spoofcheck.training.exhibits import Exhibit, read_scores, recordings_of
 from spoofcheck.training.fusion import fuse_exhibits
 
 HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "ensemble.md"
-BEGIN, END = "<!-- comparison -->", "<!-- /comparison -->"
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure, write and print."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("run", type=Path)
     arguments.add_argument("--data-root", required=True)
@@ -58,10 +56,8 @@ def main() -> None:
         flagged[name] = shares(exhibits, llrs, bundle.config.decision.spoof_threshold_llr)
     document = compared(folder, list(heard))
     kept = summary(document, list(heard), flagged)
-    (HERE / "comparison.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table(kept)}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    (folder / "comparison.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(table(kept) + "\n")
 
 
 def kept_scores(run: Path, bundle: Bundle, recordings: list[Any]) -> list[Exhibit]:
