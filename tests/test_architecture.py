@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "casefile": frozenset({"render"}),
     "ledger": frozenset({"render"}),
     "pdf": frozenset({"render"}),
-    "nets": frozenset(),
+    "nets": frozenset({"audio"}),
     "audio": frozenset(),
     "types": frozenset(),
     "schema": frozenset(),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from spoofcheck.training.recipe import Recipe
     from spoofcheck.training.run import Plan
+    from spoofcheck.training.trainer import Accelerator as MachineKind
 
 
 class Accelerator(StrEnum):
@@ -86,11 +87,14 @@ def train(
     """
     from rich.console import Console
 
+    from spoofcheck.training.ensemblerecipe import is_ensemble
     from spoofcheck.training.recipe import read_recipe
 
     overrides = [*(set_ or ()), *([f"training.precision={precision.value}"] if precision is not None else [])]
-    rules = read_recipe(recipe, overrides)
     console = Console(stderr=True, quiet=quiet)
+    if is_ensemble(recipe, overrides):
+        return _train_ensemble(recipe, overrides, out, console, dry_run, prepared, workers, accelerator.value)
+    rules = read_recipe(recipe, overrides)
     if dry_run:
         from spoofcheck.training.run import plan
 
@@ -115,6 +119,33 @@ def train(
         )
         return ExitStatus.INTERRUPTED
     if model is not None:
+        console.print(
+            f"The model is {model}; its card with all figures is {model / 'README.md'}", markup=False, soft_wrap=True
+        )
+    return ExitStatus.CLEAR
+
+
+def _train_ensemble(
+    path: Path, overrides: list[str], out: Path | None, console: Console, dry_run: bool, prepared: Path | None,
+    workers: int | None, accelerator: MachineKind,
+) -> ExitStatus:  # fmt: skip
+    """Fuse detectors that are there; nothing of a network is learnt, so that nothing is resumed."""
+    from spoofcheck.training.ensemblerecipe import read_ensemble_recipe
+
+    rules, base = read_ensemble_recipe(path, overrides)
+    if dry_run:
+        from spoofcheck.training.run import plan
+
+        _show_plan(console, base, plan(base))
+        return ExitStatus.CLEAR
+    from spoofcheck.cli.steps import RichSteps
+    from spoofcheck.training.ensemble import run_ensemble
+    from spoofcheck.training.run import RunOptions
+    from spoofcheck.training.trainer import Machine
+
+    folder = out or Path("runs") / next(iter(rules.models))
+    options = RunOptions(Machine(accelerator), workers=workers, prepared=prepared)
+    for model in run_ensemble(rules, base, folder, options, RichSteps(console)):
         console.print(
             f"The model is {model}; its card with all figures is {model / 'README.md'}", markup=False, soft_wrap=True
         )

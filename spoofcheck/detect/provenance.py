@@ -12,7 +12,7 @@ from spoofcheck.detect.scan import Scanner
 from spoofcheck.detect.toolinfo import run_info, tool_info
 from spoofcheck.detect.tracing import rule_words
 from spoofcheck.nets.bundle import Bundle, TracerBundle
-from spoofcheck.nets.config import CalibrationConfig, CosineCalibration
+from spoofcheck.nets.config import CalibrationConfig, CosineCalibration, EnsembleConfig, ModelConfig
 from spoofcheck.schema import (
     CalibrationInfo,
     CaseInfo,
@@ -89,7 +89,7 @@ def model_info(bundle: Bundle) -> ModelInfo:
     return ModelInfo(
         name=config.name,
         version=config.version,
-        architecture=f"{config.front_end.kind} + {config.back_end.kind}",
+        architecture=_architecture(config),
         weights_sha256=bundle.weights_sha256,
         config_sha256=bundle.config_sha256,
         licence=config.licence,
@@ -111,6 +111,12 @@ def _calibration_info(calibration: CalibrationConfig) -> CalibrationInfo:
         spoof_trials=calibration.spoof_trials,
         llr_bound=calibration.llr_bound,
     )
+
+
+def _architecture(config: ModelConfig) -> str:
+    if isinstance(config.back_end, EnsembleConfig):
+        return config.back_end.words
+    return f"{config.front_end.kind} + {config.back_end.kind}"
 
 
 def tracer_info(bundle: TracerBundle) -> TracerInfo:

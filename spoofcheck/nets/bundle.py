@@ -19,22 +19,27 @@ from spoofcheck.errors import ModelError
 from spoofcheck.nets.config import (
     CONFIG_FILE,
     AnyModelConfig,
+    EnsembleConfig,
+    MemberConfig,
     ModelConfig,
     TracerConfig,
     config_json,
     parse_config,
     parse_tracer_config,
+    read_config,
     read_model_file,
 )
 from spoofcheck.nets.detector import Detector, build_detector
 from spoofcheck.nets.embedding import StatisticsEmbedding
+from spoofcheck.nets.ensemble import Ensemble
 from spoofcheck.nets.gate import Gate
-from spoofcheck.nets.index import CARD_FILE, WEIGHTS_FILE, shipped_entry
+from spoofcheck.nets.index import CARD_FILE, WEIGHTS_FILE, find_beside, shipped_entry
 from spoofcheck.nets.readout import StatisticsReadout
 from spoofcheck.nets.tracer import Tracer, build_tracer
 from spoofcheck.nets.trees import BoostedTrees
 
 _LISTED_KEYS = 5
+_MEMBERS = "members"
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
@@ -72,7 +77,9 @@ def load_bundle(directory: Path, *, expected_sha256: str | None = None) -> Bundl
     """Load a detector's directory: hash check, safetensors, strict keys and shapes, `.eval()`.
 
     The bytes that are hashed are the bytes that are loaded. A shipped model is checked against
-    `models/index.json`, weights and configuration both.
+    `models/index.json`, weights and configuration both. The weights file of an ensemble holds the hashes of its
+    members' weights (`members`, uint8 `[M, 32]`), so that its own hash stands for all of them; the members are loaded
+    from beside it, or from among the shipped models.
 
     Args:
         directory: where the model lies.
@@ -81,12 +88,16 @@ def load_bundle(directory: Path, *, expected_sha256: str | None = None) -> Bundl
     Raises:
         ModelError: directory or file missing, configuration damaged (the key is named) or a tracer's, another hash,
         weights that are no safetensors file, not finite or not evaluable, keys missing or left over (listed), other
-        shapes.
+        shapes; a member of an ensemble that is missing, damaged, another, or does not fit the first.
     """
     files = _read_files(directory, expected_sha256)
     config = parse_config(files.config, directory / CONFIG_FILE)
-    network = _built(lambda: build_detector(config.front_end, config.back_end, config.gate), directory / CONFIG_FILE)
-    _load_weights(network, files.weights, directory / WEIGHTS_FILE)
+    network: Detector
+    if isinstance(config.back_end, EnsembleConfig):
+        network = _load_ensemble(config, config.back_end, files.weights, directory)
+    else:
+        network = _built(lambda: _build_detector(config), directory / CONFIG_FILE)
+        _load_weights(network, files.weights, directory / WEIGHTS_FILE)
     return Bundle(config, network, files.weights_sha256, files.config_sha256, directory)
 
 
@@ -120,6 +131,26 @@ def save_bundle(directory: Path, config: AnyModelConfig, network: nn.Module, car
     fresh = _built(lambda: _build(config), directory / CONFIG_FILE)
     _check_state(fresh, state, directory / WEIGHTS_FILE)
     _check_parts(network, directory / WEIGHTS_FILE)
+    _write_files(directory, state, config, card_markdown)
+
+
+def save_ensemble(directory: Path, config: ModelConfig, card_markdown: str) -> None:
+    """Write the directory of an ensemble; its members are not copied.
+
+    Raises:
+        ModelError: the configuration is no ensemble's.
+    """
+    if not isinstance(config.back_end, EnsembleConfig):
+        raise ModelError(f"{directory}: {config.back_end.kind} has no members")
+    _write_files(directory, {_MEMBERS: member_digests(config.back_end)}, config, card_markdown)
+
+
+def member_digests(config: EnsembleConfig) -> Tensor:
+    """The SHA-256 of the weights of every member, uint8 `[M, 32]`."""
+    return torch.tensor([list(bytes.fromhex(member.weights_sha256)) for member in config.members], dtype=torch.uint8)
+
+
+def _write_files(directory: Path, state: dict[str, Tensor], config: AnyModelConfig, card_markdown: str) -> None:
     contents = {
         WEIGHTS_FILE: save(state),
         CONFIG_FILE: config_json(config).encode(),
@@ -162,7 +193,47 @@ def _check_hash(path: Path, actual: str, expected: str | None) -> None:
 def _build(config: AnyModelConfig) -> nn.Module:
     if isinstance(config, TracerConfig):
         return build_tracer(config.front_end, config.head, len(config.classes))
+    return _build_detector(config)
+
+
+def _build_detector(config: ModelConfig) -> Detector:
+    if isinstance(config.back_end, EnsembleConfig):
+        raise ValueError("the weights of an ensemble are those of its members")
     return build_detector(config.front_end, config.back_end, config.gate)
+
+
+def _load_ensemble(config: ModelConfig, ensemble: EnsembleConfig, weights: bytes, directory: Path) -> Ensemble:
+    source = directory / WEIGHTS_FILE
+    state = _parsed(weights, source)
+    digests = member_digests(ensemble)
+    if state.keys() != {_MEMBERS} or not torch.equal(state[_MEMBERS], digests):
+        raise ModelError(f"{source}: does not fit {CONFIG_FILE}: it must hold the members' hashes, and them alone")
+    members = [_load_member(member, config, directory) for member in ensemble.members]
+    first = members[0].config
+    if (first.front_end, first.gate) != (config.front_end, config.gate):
+        raise ModelError(
+            f"{directory / CONFIG_FILE}: front_end and gate are not those of the first member, {first.name}"
+        )
+    network = Ensemble([member.network for member in members], ensemble)
+    network.eval().requires_grad_(False)
+    return network
+
+
+def _load_member(member: MemberConfig, config: ModelConfig, directory: Path) -> Bundle:
+    try:
+        place = find_beside(directory, member.model)
+        found = read_config(place)
+        if isinstance(found.back_end, EnsembleConfig):
+            raise ModelError(f"{place}: is an ensemble itself")
+        bundle = load_bundle(place, expected_sha256=member.weights_sha256)
+    except ModelError as error:
+        raise ModelError(f"{directory}: member {member.model}: {error}") from error
+    if bundle.config.window_samples != config.window_samples:
+        raise ModelError(
+            f"{directory}: member {member.model}: windows of {bundle.config.window_samples} samples, the ensemble's "
+            f"are of {config.window_samples}"
+        )
+    return bundle
 
 
 def _built(build: Callable[[], _Network], source: Path) -> _Network:
@@ -174,14 +245,18 @@ def _built(build: Callable[[], _Network], source: Path) -> _Network:
 
 
 def _load_weights(network: nn.Module, data: bytes, source: Path) -> None:
-    try:
-        state = load(data)
-    except SafetensorError as error:
-        raise ModelError(f"{source}: not a safetensors file ({error})") from error
+    state = _parsed(data, source)
     _check_state(network, state, source)
     network.load_state_dict(state, strict=True)
     _check_parts(network, source)
     network.eval().requires_grad_(False)
+
+
+def _parsed(data: bytes, source: Path) -> dict[str, Tensor]:
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise ModelError(f"{source}: not a safetensors file ({error})") from error
 
 
 def _check_parts(network: nn.Module, source: Path) -> None:

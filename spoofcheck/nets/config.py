@@ -91,6 +91,12 @@ class VoiceStatisticsConfig(_Config):
     pitch_high_hz: float = Field(default=500.0, gt=0, lt=8_000)
 
 
+class VoiceFeaturesConfig(_Config):
+    """Of `spoofcheck.nets.features.VoiceFeatures`, which takes no arguments: 47 channels and one frame."""
+
+    kind: Literal["voice-features"] = "voice-features"
+
+
 SingleFrontEndConfig = Annotated[
     SpectralStemConfig | XlsrConfig | WhisperEncoderConfig | MelSpectrogramConfig, Field(discriminator="kind")
 ]
@@ -112,7 +118,13 @@ class ConcatConfig(_Config):
 
 
 AnyFrontEndConfig = (
-    SpectralStemConfig | XlsrConfig | WhisperEncoderConfig | MelSpectrogramConfig | VoiceStatisticsConfig | ConcatConfig
+    SpectralStemConfig
+    | XlsrConfig
+    | WhisperEncoderConfig
+    | MelSpectrogramConfig
+    | VoiceStatisticsConfig
+    | VoiceFeaturesConfig
+    | ConcatConfig
 )
 FrontEndConfig = Annotated[AnyFrontEndConfig, Field(discriminator="kind")]
 
@@ -186,6 +198,53 @@ AnyBackEndConfig = (
     Nes2NetLaConfig | Nes2NetXConfig | AasistConfig | MelCnnConfig | StatisticsReadoutConfig | BoostedTreesConfig
 )
 BackEndConfig = Annotated[AnyBackEndConfig, Field(discriminator="kind")]
+
+
+class MemberConfig(_Config):
+    """One detector of an ensemble: its name, the SHA-256 of its `model.safetensors`, and what it weighs."""
+
+    model: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    weight: float
+
+
+class EnsembleConfig(_Config):
+    """How the raw scores of several detectors become one (`spoofcheck.nets.ensemble`).
+
+    Members lie beside the ensemble or among the shipped models. The first lends its front-end, whose features a tracer
+    may share, and its validity gate.
+
+    Attributes:
+        fusion: "weighted-probability": the weighted mean of the members' probabilities (the sigmoid of a raw score),
+            and its logit as the raw score; "logistic": the weighted sum of the raw scores, and `bias`.
+        channels: of the first member's front-end.
+    """
+
+    kind: Literal["ensemble"] = "ensemble"
+    channels: PositiveInt
+    fusion: Literal["weighted-probability", "logistic"]
+    members: tuple[MemberConfig, ...] = Field(min_length=2)
+    bias: float = 0.0
+
+    @model_validator(mode="after")
+    def _weights_are_shares(self) -> Self:
+        names = [member.model for member in self.members]
+        if len(set(names)) < len(names):
+            raise ValueError("a member is named twice")
+        weights = [member.weight for member in self.members]
+        if self.fusion == "weighted-probability":
+            if min(weights) <= 0 or abs(sum(weights) - 1) > 1e-6:
+                raise ValueError("the weights of probabilities must be above 0 and sum to 1")
+            if self.bias != 0:
+                raise ValueError("a mean of probabilities has no bias")
+        return self
+
+    @property
+    def words(self) -> str:
+        """Fusion and members, for reports."""
+        members = ", ".join(f"{one.model} {one.weight:.3g} ({one.weights_sha256[:12]})" for one in self.members)
+        bias = f", bias {self.bias:+.3g}" if self.fusion == "logistic" else ""
+        return f"{self.fusion.replace('-', ' ')} ensemble of {members}{bias}"
 
 
 class LayerAttentionConfig(_Config):
@@ -323,7 +382,7 @@ class ModelConfig(_AnyModel):
     """The whole of a detector's `config.json`."""
 
     task: Literal["detector"] = "detector"
-    back_end: BackEndConfig
+    back_end: Annotated[AnyBackEndConfig | EnsembleConfig, Field(discriminator="kind")]
     label_order: tuple[Literal["spoof"], Literal["bonafide"]] = ("spoof", "bonafide")
     calibration: CalibrationConfig | None = None
     """None: uncalibrated. It gives raw scores, but no LLR and no verdict, and of `decision` only the speech holds."""
@@ -335,6 +394,8 @@ class ModelConfig(_AnyModel):
     @property
     def architecture(self) -> str:
         """Front-end and back-end in a few words, for reports."""
+        if isinstance(self.back_end, EnsembleConfig):
+            return self.back_end.words
         return self._described(f"{self.back_end.kind}, {self.back_end.channels} channels")
 
 

@@ -17,6 +17,7 @@ from spoofcheck.nets.config import (
     MelCnnConfig,
     Nes2NetLaConfig,
     StatisticsReadoutConfig,
+    VoiceFeaturesConfig,
     VoiceStatisticsConfig,
 )
 from spoofcheck.nets.frontends import build_front_end
@@ -82,10 +83,13 @@ def build_detector(
 
     Raises:
         ValueError: when the arguments contradict each other, the channel counts differ, or boosted trees are to judge
-        anything but voice statistics.
+        anything but one row of voice statistics or features.
     """
-    if isinstance(back_end, BoostedTreesConfig) and not isinstance(front_end, VoiceStatisticsConfig):
-        raise ValueError(f"boosted-trees judge one row of voice-statistics, not the frames of {front_end.kind}")
+    in_rows = isinstance(front_end, VoiceStatisticsConfig | VoiceFeaturesConfig)
+    if isinstance(back_end, BoostedTreesConfig) and not in_rows:
+        raise ValueError(
+            f"boosted-trees judge one row of voice-statistics or voice-features, not the frames of {front_end.kind}"
+        )
     features = build_front_end(front_end)
     if features.out_channels != back_end.channels:
         raise ValueError(

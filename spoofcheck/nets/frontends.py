@@ -14,9 +14,11 @@ from spoofcheck.nets.config import (
     ConcatConfig,
     MelSpectrogramConfig,
     SpectralStemConfig,
+    VoiceFeaturesConfig,
     VoiceStatisticsConfig,
     XlsrConfig,
 )
+from spoofcheck.nets.features import VoiceFeatures
 from spoofcheck.nets.mel import MelSpectrogram
 from spoofcheck.nets.statistics import VoiceStatistics
 from spoofcheck.nets.stem import SpectralStem
@@ -42,6 +44,8 @@ def build_front_end(config: AnyFrontEndConfig) -> nn.Module:
         return MelSpectrogram(**arguments)
     if isinstance(config, VoiceStatisticsConfig):
         return VoiceStatistics(**arguments)
+    if isinstance(config, VoiceFeaturesConfig):
+        return VoiceFeatures()
     # transformers is slow to import, and the shipped model does without it.
     if isinstance(config, XlsrConfig):
         from spoofcheck.nets.xlsr import Xlsr

@@ -218,6 +218,23 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
     raise ModelError(f"{name!r} is neither a model here ({known}) nor a directory{how}")
 
 
+def find_beside(directory: Path, name: str) -> Path:
+    """Directory of a model that lies beside another one, or of the shipped model of that name.
+
+    Raises:
+        ModelError: neither is there.
+    """
+    beside = directory.resolve().parent / name
+    if beside.is_dir():
+        return beside
+    index = read_index()
+    if name not in index.models:
+        raise ModelError(
+            f"no directory of this name lies beside the ensemble, and none is shipped ({', '.join(list_models())})"
+        )
+    return models_dir() / name
+
+
 def shipped_entry(directory: Path) -> ModelEntry | None:
     """The index entry of a model directory, or None when it does not lie among the shipped models.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 from collections import defaultdict
@@ -101,6 +102,43 @@ def score_exhibits(scanner: Scanner, recordings: Sequence[Recording], workers: i
                     tuple(w.validity_distance for w in finding.windows if w.validity_distance is not None),
                 )
             )  # fmt: skip
+    return exhibits
+
+
+def write_scores(path: Path, weights_sha256: str, exhibits: Sequence[Exhibit]) -> None:
+    """Keep what a model said of exhibits, one JSON object a line below the hash of its weights."""
+    rows: list[dict[str, object]] = [{"weights_sha256": weights_sha256}]
+    rows += [
+        {
+            "split": one.split, "condition": one.condition, "repo": one.clip.repo, "clip": one.clip.name,
+            "speech_s": one.speech_s, "windows": one.windows,
+        }
+        for one in exhibits
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_scores(path: Path, weights_sha256: str, recordings: Sequence[Recording]) -> list[Exhibit]:
+    """The exhibits of recordings as `write_scores` kept them; recordings it does not hold are left out.
+
+    Raises:
+        UsageError: no such file, a damaged one, or scores of other weights.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        header, *rows = (json.loads(line) for line in lines)
+        kept = {(row["split"], row["condition"], row["repo"], row["clip"]): row for row in rows}
+        if header["weights_sha256"] != weights_sha256:
+            raise UsageError(f"{path}: holds the scores of other weights ({header['weights_sha256'][:12]})")
+        exhibits = []
+        for one in recordings:
+            row = kept.get((one.split, one.condition, one.clip.repo, one.clip.name))
+            if row is not None:
+                windows = tuple((float(start), float(end), float(raw)) for start, end, raw in row["windows"])
+                mean = sum(raw for _, _, raw in windows) / len(windows)
+                exhibits.append(Exhibit(one.split, one.condition, one.clip, float(row["speech_s"]), mean, windows))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: no readable scores of a training run") from error
     return exhibits
 
 

@@ -35,7 +35,7 @@ from spoofcheck.schema import TracingFigure
 from spoofcheck.training.calibrate import calibrate, thresholds
 from spoofcheck.training.cardplots import write_plot
 from spoofcheck.training.data import RunData
-from spoofcheck.training.exhibits import Recording, capped, score_exhibits
+from spoofcheck.training.exhibits import Exhibit, Recording, capped, score_exhibits
 from spoofcheck.training.figures import detector_figures, rounded, validation_figures
 from spoofcheck.training.gate import fit_gates, gate_config, gate_figures, open_gate
 from spoofcheck.training.progress import Steps
@@ -49,10 +49,11 @@ CARD_TEMPLATE = "model-card.md.j2"
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A model that is ready to be written: its config, and all figures that were measured."""
+    """A model that is ready to be written: its config, the figures that were measured, and (of a detector) on what."""
 
     config: AnyModelConfig
     figures: Figures
+    exhibits: tuple[Exhibit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,11 @@ def finish_detector(
     figures = detector_figures(exhibits, calibration, decision, rule.conditions, folds)
     config = _detector_config(recipe, back_end, calibration, decision, figures)
     if gates is None:
-        return Finished(config, figures)
+        return Finished(config, figures, tuple(exhibits))
     hearings[-1].network.gate = gates.final
     gate = gate_config(gates.final, exhibits, rule)
     figures["gate"] = rounded(gate_figures(exhibits, gate, calibration, decision))
-    return Finished(config.model_copy(update={"gate": gate}), figures)
+    return Finished(config.model_copy(update={"gate": gate}), figures, tuple(exhibits))
 
 
 def finish_tracer(

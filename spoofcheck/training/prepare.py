@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -42,14 +42,21 @@ class Prepared:
         copies: copies of its human windows, or None.
         dev: windows the dev metric is computed on.
         noises: magnitude spectra of real backgrounds, float32 `[k, 257]`, k may be 0.
+
+    Args:
+        without: clips whose windows, and copies of them, are left out.
     """
 
-    def __init__(self, recipe: Recipe, train_clips: Sequence[Clip], folder: Path) -> None:
+    def __init__(self, recipe: Recipe, train_clips: Sequence[Clip], folder: Path, without: Sequence[Clip] = ()) -> None:
         length = recipe.model.window_samples
         self.train: WaveSource = (
             WindowStore(folder / _TRAIN, length) if recipe.data.store else _DecodedClips(recipe, train_clips)
         )
-        self.copies = WindowStore(folder / _COPIES, length) if recipe.data.copies else None
+        self.copies: WaveSource | None = WindowStore(folder / _COPIES, length) if recipe.data.copies else None
+        if without:
+            names = {(clip.repo, clip.name) for clip in without}
+            self.train = _Without(self.train, names)
+            self.copies = None if self.copies is None else _Without(self.copies, names)
         self.dev = WindowStore(folder / _DEV, length)
         self.noises: NDArray[np.float32] = np.load(folder / _NOISES)
 
@@ -65,6 +72,10 @@ def prepare(
 ) -> Prepared:
     """Fill a folder, or take it as it is when it was made from the same recipe and clips.
 
+    A folder whose windows were cut from `train` and `dev` together (folds and prototypes learn from both) serves
+    `train` alone too: the windows of dev clips are left out. Where a cap bites, it holds other clips than a folder made
+    from `train`; its backgrounds are of both.
+
     Args:
         workers: processes; they never change the result.
         steps: told how far it is.
@@ -77,6 +88,8 @@ def prepare(
     identity = _identity(recipe, train, dev, hash_cache)
     found = _made_from(folder)
     if found is not None and found != identity:
+        if recipe.data.store and found == _identity(recipe, [*train, *dev], dev, hash_cache):
+            return Prepared(recipe, train, folder, without=dev)
         raise UsageError(f"{folder}: prepared from another recipe or other clips; remove it or choose another --out")
     if found is None:
         _fill(recipe, train, dev, folder, workers, steps)
@@ -220,6 +233,19 @@ def _start_copying(names: tuple[str, ...], engines: Path) -> None:
 def _copy(wave: Wave, name: str, seed: tuple[int, int]) -> Wave:
     rng = np.random.default_rng([*seed, *name.encode()])
     return copy_window(wave, _engines[name], rng)
+
+
+class _Without:
+    """A store less the windows of some clips, each `(repository, name)`."""
+
+    def __init__(self, source: WaveSource, clips: Set[tuple[str, str]]) -> None:
+        self._source = source
+        self._kept = [index for index, row in enumerate(source.rows) if (row.repo, row.clip) not in clips]
+        self.rows = [source.rows[index] for index in self._kept]
+
+    def wave(self, index: int) -> Wave:
+        """As `WindowStore.wave`."""
+        return self._source.wave(self._kept[index])
 
 
 class _DecodedClips:

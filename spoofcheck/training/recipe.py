@@ -427,7 +427,24 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         UsageError: unreadable, no YAML, or a key that is missing, unknown or out of range; the message names the key
             and what is allowed.
     """
-    file = path / "config.yaml" if path.is_dir() else path
+    file = recipe_file(path)
+    try:
+        return Recipe.model_validate(read_content(file, overrides))
+    except ValidationError as error:
+        raise UsageError(f"{file}: {_describe(error)}") from error
+
+
+def recipe_file(path: Path) -> Path:
+    """The file of a recipe that is given as a file or as the folder that holds `config.yaml`."""
+    return path / "config.yaml" if path.is_dir() else path
+
+
+def read_content(file: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The table in a YAML file, with overrides; nothing in it is checked.
+
+    Raises:
+        UsageError: unreadable, no YAML, no table, or an override without a place.
+    """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -438,10 +455,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UsageError(f"{file}: a recipe is a table of keys and values")
     for override in overrides:
         _set(content, override)
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise UsageError(f"{file}: {_describe(error)}") from error
+    return content
 
 
 def recipe_yaml(recipe: Recipe) -> str:

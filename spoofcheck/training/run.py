@@ -5,6 +5,7 @@ OUT/data/           windows, copies, backgrounds (`prepare`)
 OUT/checkpoints/    where a killed run goes on, and the best epoch
 OUT/logs/part-N/    metrics.csv and TensorBoard events of each part of a run that was stopped
 OUT/model/          the result
+OUT/scores.jsonl    what a detector said of every dev and test recording, for an ensemble that it joins
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from spoofcheck.evaluation.audit import manifest_sha256, seen_systems
 from spoofcheck.evaluation.clips import UNKNOWN, Clip
 from spoofcheck.nets.config import BackEndConfig
 from spoofcheck.nets.detector import Detector
+from spoofcheck.nets.index import WEIGHTS_FILE, file_sha256
 from spoofcheck.nets.tracer import Tracer
 from spoofcheck.training.augment import check_rule
 from spoofcheck.training.boosting import fit_boosting
 from spoofcheck.training.data import RunData, read_run_data
 from spoofcheck.training.datamodule import TrainingData, augmented_batches, plan_of
-from spoofcheck.training.exhibits import recordings_of
+from spoofcheck.training.exhibits import recordings_of, write_scores
 from spoofcheck.training.finish import Hearing, finish_detector, finish_tracer, write_model
 from spoofcheck.training.folds import Fold, FoldReadouts, fit_folds, folds_of
 from spoofcheck.training.initial import initial_network, needs_download
@@ -58,13 +60,14 @@ from spoofcheck.training.trainer import CHECKPOINTS, LAST, Machine, Trained, che
 RECIPE = "recipe.yaml"
 DATA = "data"
 MODEL = "model"
-_HASHES = "hashes.json"
+SCORES = "scores.jsonl"
+HASHES = "hashes.json"
 
 _NUISANCE_BATCHES = 20
 _FAR = 10**6
 """Batches the nuisance check draws are none that training has met."""
 _TOLD = 20
-_LIBRARIES = ("lightning", "numpy", "scikit-learn", "soundfile", "soxr", "torch", "torchaudio")
+LIBRARIES = ("lightning", "numpy", "scikit-learn", "soundfile", "soxr", "torch", "torchaudio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def plan(recipe: Recipe) -> Plan:
         UsageError: the recipe, its data, or what they share is refused.
     """
     check_rule(recipe.augment)
-    data = _audited(read_run_data(recipe))
+    data = audited(read_run_data(recipe))
     if isinstance(recipe.training, BoostingTraining):
         return Plan(data, 0, 0)
     network = initial_network(recipe, len(data.classes or ()), with_weights=not needs_download(recipe))
@@ -126,9 +129,9 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     check_rule(recipe.augment)
     if is_main:
         _check_folder(recipe, out, options.resume)
-    data = _audited(read_run_data(recipe, out / _HASHES if is_main else None))
+    data = audited(read_run_data(recipe, out / HASHES if is_main else None))
     if is_main:
-        _tell(data, steps)
+        tell(data, steps)
     workers = options.workers or max(1, os.cpu_count() or 1)
     drawers = workers if workers > 1 else 0
     boosted = isinstance(recipe.training, BoostingTraining)
@@ -138,7 +141,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
     if is_main:
         # Only now: a run that was refused leaves its folder free for the next try.
         (out / RECIPE).write_text(recipe_yaml(recipe), encoding="utf-8")
-    prepared = _prepared(recipe, data, options.prepared or out / DATA, out / _HASHES, workers, steps)
+    prepared = _prepared(recipe, data, options.prepared or out / DATA, out / HASHES, workers, steps)
     labels = labels_of(prepared.train.rows, data.classes)
     network: Detector | Tracer
     back_end: BackEndConfig | None = recipe.model.back_end
@@ -150,7 +153,7 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         batches = augmented_batches(recipe, prepared, labels, plan_of(recipe, prepared, labels))
         drawn = DataLoader(batches, batch_size=None, sampler=range(recipe.training.batches), num_workers=drawers)
         watched = steps.over(drawn, "Measuring features", recipe.training.batches)
-        network, back_end = fit_boosting(recipe, recipe.training, watched)
+        network, back_end = fit_boosting(recipe, recipe.training, watched, options.prepared or out / DATA)
     elif isinstance(recipe.training, FoldsTraining):
         assert isinstance(first, Detector)
         network = first
@@ -191,9 +194,9 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         recipe_sha256=recipe.digest(),
         spoofcheck=__version__,
         git_commit=commit,
-        libraries={name: version(name) for name in _LIBRARIES},
+        libraries={name: version(name) for name in LIBRARIES},
         python=platform.python_version(),
-        data=_data_record(data, out / _HASHES),
+        data=data_record(data, out / HASHES),
         run=RunRecord(
             epochs=None if trained is None else trained.epochs,
             best_epoch=None if trained is None else trained.best_epoch,
@@ -207,6 +210,8 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         figures=finished.figures,
     )
     write_model(out / MODEL, finished, network, record)
+    if finished.exhibits:
+        write_scores(out / SCORES, file_sha256(out / MODEL / WEIGHTS_FILE), finished.exhibits)
     return out / MODEL
 
 
@@ -267,12 +272,12 @@ def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
             raise UsageError(
                 f"{out}: holds a run of another recipe (differs in {', '.join(_differences(earlier, recipe))})"
             )
-    elif out.exists() and any(place.name != _HASHES for place in out.iterdir()):
+    elif out.exists() and any(place.name != HASHES for place in out.iterdir()):
         raise UsageError(f"{out}: is not empty and holds no run; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _tell(data: RunData, steps: Steps) -> None:
+def tell(data: RunData, steps: Steps) -> None:
     """Say what is wrong with the data before hours are spent on the rest of them."""
     for problem in data.problems[:_TOLD]:
         steps.note(f"left out: {display_path(problem.path)}: {problem.message}")
@@ -288,7 +293,12 @@ def _differences(earlier: Recipe, recipe: Recipe) -> list[str]:
     ] or ["data"]
 
 
-def _audited(data: RunData) -> RunData:
+def audited(data: RunData) -> RunData:
+    """The clips of a run whose splits may stand beside each other.
+
+    Raises:
+        UsageError: they share recordings.
+    """
     if data.overlap.refused:
         raise UsageError("; ".join(data.overlap.refused))
     return data
@@ -308,7 +318,8 @@ def _nuisance(recipe: Recipe, prepared: Prepared, labels: Sequence[int], steps: 
     return round(nuisance_auc(np.stack([nuisance_features(wave) for wave in waves]), truth, recipe.seed), 4)
 
 
-def _data_record(data: RunData, hashes: Path) -> DataRecord:
+def data_record(data: RunData, hashes: Path) -> DataRecord:
+    """What a record says of the clips of a run; `hashes` is where their hashes are kept."""
     splits: Mapping[str, Sequence[Clip]] = {"train": data.train, "dev": data.dev, "test": data.test}
     splits = {name: clips for name, clips in splits.items() if clips}
     return DataRecord(

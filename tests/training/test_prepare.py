@@ -224,6 +224,22 @@ def test_a_prepared_folder_is_taken_as_it_is_only_for_what_it_was_made_from(
     assert contents(folder) == before
 
 
+def test_windows_of_train_and_dev_serve_train_alone(corpus: Path, tmp_path: Path) -> None:
+    content, data = recipe(corpus), audited(str(corpus))
+    both = prepare(content, [*data.train, *data.dev], data.dev, tmp_path, 1, NoSteps())
+    alone = prepare(content, data.train, data.dev, tmp_path, 1, NoSteps())
+    dev = {clip.name for clip in data.dev}
+    assert {row.clip for row in both.train.rows} & dev
+    assert list(alone.train.rows) == [row for row in both.train.rows if row.clip not in dev]
+    place = next(n for n, row in enumerate(both.train.rows) if row.clip == alone.train.rows[-1].clip)
+    assert np.array_equal(alone.train.wave(len(alone.train.rows) - 1), both.train.wave(place))
+    assert alone.copies is not None
+    assert both.copies is not None
+    assert [row.clip for row in alone.copies.rows] == [row.clip for row in both.copies.rows if row.clip not in dev]
+    pairs = {row.pair for row in alone.train.rows}
+    assert all(row.pair in pairs for row in alone.copies.rows)
+
+
 def test_a_folder_that_was_left_half_filled_is_filled_anew(
     corpus: Path, filled: tuple[Path, Prepared], tmp_path: Path
 ) -> None:

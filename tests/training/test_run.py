@@ -18,8 +18,10 @@ from spoofcheck.detect.scan import Scanner, ScanOptions
 from spoofcheck.errors import UsageError
 from spoofcheck.nets.bundle import load_bundle
 from spoofcheck.training import trainer as trainer_module
+from spoofcheck.training.batches import Batch
+from spoofcheck.training.boosting import fit_boosting
 from spoofcheck.training.progress import NoSteps
-from spoofcheck.training.recipe import Recipe
+from spoofcheck.training.recipe import BoostingTraining, Recipe
 from spoofcheck.training.record import read_record
 from spoofcheck.training.run import MODEL, RECIPE, RunOptions, run
 from spoofcheck.training.trainer import Machine
@@ -196,6 +198,32 @@ def test_boosted_trees_are_trained_by_the_same_command(corpus: Path, tmp_path: P
     assert record is not None
     assert record.figures["test"]["exhibit"]["eer"] < 0.4
     assert load_bundle(model).config.back_end.kind == "boosted-trees"
+
+
+def test_features_are_measured_once_for_all_trees(corpus: Path, tmp_path: Path) -> None:
+    content = detector_recipe(corpus)
+    content["model"] = {"front_end": {"kind": "mel-spectrogram", "bands": 64}, "window_samples": 16_000}
+    content["training"] = {"kind": "boosting", "batches": 2, "iterations": 3}
+    with pytest.raises(UsageError, match="boosted-trees judge one row of voice-statistics or voice-features"):
+        train(content, tmp_path / "refused")
+    content["model"]["front_end"] = {"kind": "voice-statistics"}
+    recipes = [
+        Recipe.model_validate(content | {"training": content["training"] | more}) for more in ({}, {"leaves": 2})
+    ]
+    batches = [
+        Batch(torch.randn(40, 4_000, generator=torch.Generator().manual_seed(n)), torch.arange(40) % 2, torch.zeros(40))
+        for n in range(2)
+    ]
+    assert isinstance(recipes[0].training, BoostingTraining)
+    _, whole = fit_boosting(recipes[0], recipes[0].training, batches, tmp_path)
+    [kept] = tmp_path.glob("features-*.npz")
+    assert isinstance(recipes[1].training, BoostingTraining)
+    _, pruned = fit_boosting(recipes[1], recipes[1].training, (), tmp_path)
+    assert [kept] == list(tmp_path.glob("features-*.npz"))
+    assert pruned.nodes <= 3 < whole.nodes
+    other = recipes[0].model_copy(update={"seed": 9})
+    with pytest.raises(ValueError, match="need at least one array"):
+        fit_boosting(other, recipes[0].training, (), tmp_path)
 
 
 def test_a_tracer_beats_chance_and_loads(corpus: Path, tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ _INTENSITY_FLOOR_HZ = 50.0
 VOICE_MEASURES = ("jitter", "shimmer", "hnr", "pitch-mean", "pitch-deviation", "pitch-range", "tempo")
 
 
-def voice_measures(speech: NDArray[np.float64], speech_s: float) -> dict[str, float | None]:
+def voice_measures(
+    speech: NDArray[np.float64], speech_s: float, harmonicity_step_s: float = _STEP_S
+) -> dict[str, float | None]:
     """The measures of `VOICE_MEASURES`, each None where Praat finds too little to measure.
 
     Tempo is syllable nuclei per second of speech after de Jong and Wempe (2009), "Praat script to detect syllable
@@ -48,6 +50,8 @@ def voice_measures(speech: NDArray[np.float64], speech_s: float) -> dict[str, fl
     Args:
         speech: `[n]` at 16 kHz, zero where nobody speaks.
         speech_s: seconds that are speech.
+        harmonicity_step_s: distance of the frames that the harmonics-to-noise ratio is the mean over; they take more
+            than half of the time.
     """
     sound = parselmouth.Sound(speech, sampling_frequency=SAMPLE_RATE_HZ)
     pitch = sound.to_pitch_ac(time_step=_STEP_S, pitch_floor=PITCH_FLOOR_HZ, pitch_ceiling=PITCH_CEILING_HZ)
@@ -63,7 +67,7 @@ def voice_measures(speech: NDArray[np.float64], speech_s: float) -> dict[str, fl
         {
             "jitter": 100 * call(pulses, "Get jitter (local)", *_PERIODS),
             "shimmer": 100 * call([sound, pulses], "Get shimmer (local)", *_PERIODS, _MOST_AMPLITUDE_FACTOR),
-            "hnr": _hnr_db(sound),
+            "hnr": _hnr_db(sound, harmonicity_step_s),
             "pitch-mean": float(voiced_hz.mean()),
             "pitch-deviation": float(semitones.std()),
             "pitch-range": float(high - low),
@@ -72,8 +76,8 @@ def voice_measures(speech: NDArray[np.float64], speech_s: float) -> dict[str, fl
     )
 
 
-def _hnr_db(sound: Any) -> float | None:
-    harmonicity = sound.to_harmonicity_cc(_STEP_S, PITCH_FLOOR_HZ, _SILENCE_THRESHOLD, _PERIODS_PER_WINDOW)
+def _hnr_db(sound: Any, step_s: float) -> float | None:
+    harmonicity = sound.to_harmonicity_cc(step_s, PITCH_FLOOR_HZ, _SILENCE_THRESHOLD, _PERIODS_PER_WINDOW)
     values = np.asarray(harmonicity.values, np.float64).ravel()
     periodic = values[values > _UNVOICED_DB]
     return float(periodic.mean()) if periodic.size else None
