@@ -15,6 +15,10 @@ from sklearn.linear_model import LogisticRegression
 _PENALTY_INVERSE = 1e6
 
 
+class WrongWayError(ValueError):
+    """Scores that do not point the right way: higher ones do not mean spoof."""
+
+
 def fit_logistic(raw_scores: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
     """Slope and intercept of `spoof_llr = slope * raw_score + intercept`, natural log.
 
@@ -27,9 +31,9 @@ def fit_logistic(raw_scores: ArrayLike, spoof: ArrayLike) -> tuple[float, float]
         spoof: `[N]`, true for spoof trials.
 
     Raises:
-        ValueError: a score is NaN or infinite (its index is named), a class has no trial, the lengths differ,
-        or the
-            slope is not positive (the scores do not point the right way on these data).
+        WrongWayError: the slope is not positive.
+        ValueError: a score is NaN or infinite (its index is named), a class has no trial, the lengths differ, or all
+            scores are equal.
     """
     scores = np.asarray(raw_scores, dtype=np.float64)
     labels = np.asarray(spoof)
@@ -51,7 +55,7 @@ def fit_logistic(raw_scores: ArrayLike, spoof: ArrayLike) -> tuple[float, float]
     slope = float(model.coef_[0, 0]) / spread
     intercept = float(model.intercept_[0]) - slope * centre
     if not slope > 0:
-        raise ValueError(f"slope {slope:.3g}: higher scores do not mean spoof on these data")
+        raise WrongWayError(f"slope {slope:.3g}: higher scores do not mean spoof on these data")
     return slope, intercept
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from spoofcheck.errors import ModelError
-from spoofcheck.evaluation.calibration import llr_bound
+from spoofcheck.evaluation.calibration import WrongWayError, llr_bound
 from spoofcheck.evaluation.fitting import Scored, ThresholdRule, fitted_map, fitted_thresholds
 from spoofcheck.nets.config import CalibrationConfig, DecisionConfig
 from spoofcheck.training.conditions import ORIGINAL
@@ -13,11 +13,16 @@ from spoofcheck.training.exhibits import LONG, Exhibit
 from spoofcheck.training.recipe import FinishRule
 
 
+class WrongWayModelError(ModelError):
+    """A network whose higher scores do not mean spoof on dev: it can be written only without a calibration."""
+
+
 def calibrate(exhibits: Sequence[Exhibit], rule: FinishRule) -> CalibrationConfig:
     """Logistic maps for windows and exhibits from dev under all conditions, and the bound its originals support.
 
     Raises:
-        ModelError: scores that are not finite, or do not point the right way: the network has learnt nothing usable.
+        WrongWayModelError: scores that do not point the right way: the network has learnt nothing usable.
+        ModelError: scores that are not finite, or of one class.
     """
     dev = [exhibit for exhibit in exhibits if exhibit.split == "dev" and exhibit.condition != LONG]
     originals = [exhibit for exhibit in dev if exhibit.condition == ORIGINAL]
@@ -27,7 +32,8 @@ def calibrate(exhibits: Sequence[Exhibit], rule: FinishRule) -> CalibrationConfi
         exhibit = fitted_map([scored(exhibit) for exhibit in dev], rule.trials_per_system)
         bound = llr_bound(human, len(originals) - human)
     except ValueError as error:
-        raise ModelError(f"no calibration can be fitted on the dev scores: {error}; no model was written") from error
+        refused = WrongWayModelError if isinstance(error, WrongWayError) else ModelError
+        raise refused(f"no calibration can be fitted on the dev scores: {error}; no model was written") from error
     conditions = ", ".join(["recordings as they are", *rule.conditions])
     weights = "" if rule.trials_per_system is None else "; spoofing systems weigh alike"
     return CalibrationConfig(

@@ -38,7 +38,6 @@ from spoofcheck.nets.detector import Detector
 from spoofcheck.nets.gate import pool_features
 from spoofcheck.nets.index import find_model
 from spoofcheck.nets.readout import StatisticsReadout
-from spoofcheck.training.calibrate import calibrate, thresholds
 from spoofcheck.training.cardplots import write_plot
 from spoofcheck.training.data import RunData, read_run_data
 from spoofcheck.training.datamodule import augmented_batches, plan_of
@@ -52,7 +51,7 @@ from spoofcheck.training.exhibits import (
     write_scores,
 )
 from spoofcheck.training.figures import detector_figures, validation_figures
-from spoofcheck.training.finish import card_of
+from spoofcheck.training.finish import card_of, settle
 from spoofcheck.training.fusion import Panel, fit_fusion, fuse_exhibits
 from spoofcheck.training.objectives import labels_of
 from spoofcheck.training.prepare import Prepared, prepare
@@ -149,7 +148,8 @@ def _heard_by(
     steps.note(f"Listening with {bundle.config.name} {bundle.config.version}")
 
     def scored(directory: Path, chosen: Sequence[Recording]) -> list[Exhibit]:
-        scanner = Scanner(directory, ScanOptions(channels="mix", device=options.machine.accelerator, trace=False))
+        how = ScanOptions(channels="mix", device=options.machine.accelerator, precision="float32", trace=False)
+        scanner = Scanner(directory, how)
         return score_exhibits(scanner, chosen, workers, steps)
 
     if rule.refit_batches is None:
@@ -191,11 +191,11 @@ def _made(
 ) -> Path:  # fmt: skip
     fusion = _fusion(rule, recipe, bundles, panel)
     exhibits = fuse_exhibits(panel, fusion)
-    calibration = calibrate(exhibits, recipe.finish)
-    decision = thresholds(exhibits, calibration, recipe.finish)
-    if rule.fusion == "weighted-probability":
+    settled = settle(exhibits, recipe.finish)
+    calibration, decision, figures = settled.calibration, settled.decision, settled.figures
+    if calibration is not None and rule.fusion == "weighted-probability":
         decision = decision_with(decision, calibration, recipe.threshold)
-    figures = detector_figures(exhibits, calibration, decision, recipe.finish.conditions)
+        figures = detector_figures(exhibits, calibration, decision, recipe.finish.conditions)
     first = bundles[0].config
     config = ModelConfig(
         name=name,
@@ -209,8 +209,8 @@ def _made(
         gate=first.gate,
         licence=recipe.licence,
         training_data=recipe.training_data,
-        limitations=recipe.limitations,
-        validation=validation_figures(figures),
+        limitations=(*recipe.limitations, *settled.limitations),
+        validation=() if calibration is None else validation_figures(figures),
     )
     content = recipe.model_dump(mode="json", exclude={"root": True, "members": {"__all__": {"scores"}}}) | {
         "purpose": rule.purpose,

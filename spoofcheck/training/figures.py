@@ -87,6 +87,37 @@ def detector_figures(
     return dict(rounded(result))
 
 
+def raw_figures(exhibits: Sequence[Exhibit]) -> Figures:
+    """What raw scores alone say, by split, rounded to four places: the figures of a detector without calibration."""
+    result: Figures = {}
+    for split in SPLITS:
+        originals = [one for one in exhibits if one.split == split and one.condition == ORIGINAL]
+        if holds_both(originals):
+            result[split] = {
+                "window": window_rates(originals, None),
+                "exhibit": exhibit_rates(originals, None),
+                "systems": [
+                    {key: row[key] for key in ("repo", "system", "trials", "eer")}
+                    for row in by_system(originals, lambda _: "")
+                ],
+            }
+    return dict(rounded(result))
+
+
+def uncalibrated_limitation(figures: Figures) -> str:
+    """The sentence that a detector without calibration carries into every report, from its `raw_figures`."""
+    shares = "; ".join(
+        f"{split}: {100 * f['exhibit']['eer']:.1f} % of {f['exhibit']['bonafide_trials']} human and "
+        f"{f['exhibit']['spoof_trials']} synthetic recordings"
+        for split, f in figures.items()
+    )
+    return (
+        "Not calibrated: on dev its higher scores did not mean synthetic speech, so that it gives raw scores but "
+        f"neither a likelihood ratio nor a verdict. EER of its raw scores ({shares}); 50 % is guessing, and above that "
+        "they point the wrong way."
+    )
+
+
 def validation_figures(figures: Figures) -> tuple[ValidationFigure, ...]:
     """The part of the figures that a model's config carries into every report."""
     names = _DATASETS | ({"dev": _LEFT_OUT} if figures.get("folds") else {})

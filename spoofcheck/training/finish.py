@@ -18,6 +18,7 @@ from spoofcheck.evaluation.clips import Clip
 from spoofcheck.evaluation.cliptracing import ClipTracer, TracedClip, clip_figures
 from spoofcheck.nets.bundle import load_tracer, save_bundle
 from spoofcheck.nets.config import (
+    UNCALIBRATED_DECISION,
     AnyModelConfig,
     BackEndConfig,
     CalibrationConfig,
@@ -32,16 +33,22 @@ from spoofcheck.nets.detector import Detector
 from spoofcheck.nets.tracer import Tracer
 from spoofcheck.resources import templates_dir
 from spoofcheck.schema import TracingFigure
-from spoofcheck.training.calibrate import calibrate, thresholds
+from spoofcheck.training.calibrate import WrongWayModelError, calibrate, thresholds
 from spoofcheck.training.cardplots import write_plot
 from spoofcheck.training.data import RunData
 from spoofcheck.training.exhibits import Exhibit, Recording, capped, score_exhibits
-from spoofcheck.training.figures import detector_figures, rounded, validation_figures
+from spoofcheck.training.figures import (
+    detector_figures,
+    raw_figures,
+    rounded,
+    uncalibrated_limitation,
+    validation_figures,
+)
 from spoofcheck.training.gate import fit_gates, gate_config, gate_figures, open_gate
 from spoofcheck.training.progress import Steps
 from spoofcheck.training.prototypes import FittedTracer
 from spoofcheck.training.rates import Figures
-from spoofcheck.training.recipe import Recipe
+from spoofcheck.training.recipe import FinishRule, Recipe
 from spoofcheck.training.record import RECORD_FILE, TrainingRecord
 
 CARD_TEMPLATE = "model-card.md.j2"
@@ -77,7 +84,7 @@ def finish_detector(
         folds: what the networks of folds did without, for the card.
 
     Raises:
-        ModelError: dev scores that no calibration can be fitted on.
+        ModelError: dev scores that no calibration can be fitted on, unless the recipe allows a model without.
     """
     rule = recipe.finish
     uncalibrated = _detector_config(
@@ -109,16 +116,58 @@ def finish_detector(
         finally:
             shutil.rmtree(scratch)
         exhibits += [replace(exhibit, fold=hearing.fold) for exhibit in scored]
-    calibration = calibrate(exhibits, rule)
-    decision = thresholds(exhibits, calibration, rule)
-    figures = detector_figures(exhibits, calibration, decision, rule.conditions, folds)
+    settled = settle(exhibits, rule, folds)
+    calibration, decision, figures = settled.calibration, settled.decision, settled.figures
     config = _detector_config(recipe, back_end, calibration, decision, figures)
+    if calibration is None:
+        hearings[-1].network.gate = None
+        limitations = (*config.limitations, *settled.limitations)
+        return Finished(config.model_copy(update={"limitations": limitations}), figures, tuple(exhibits))
     if gates is None:
         return Finished(config, figures, tuple(exhibits))
     hearings[-1].network.gate = gates.final
     gate = gate_config(gates.final, exhibits, rule)
     figures["gate"] = rounded(gate_figures(exhibits, gate, calibration, decision))
     return Finished(config.model_copy(update={"gate": gate}), figures, tuple(exhibits))
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What dev made of raw scores; without `calibration` the decision rule is `UNCALIBRATED_DECISION`'s.
+
+    Attributes:
+        figures: of dev and test.
+        limitations: what reports must say beside the recipe's own.
+    """
+
+    calibration: CalibrationConfig | None
+    decision: DecisionConfig
+    figures: Figures
+    limitations: tuple[str, ...] = ()
+
+
+def settle(exhibits: Sequence[Exhibit], rule: FinishRule, folds: Sequence[Mapping[str, object]] = ()) -> Settled:
+    """Calibrate and set thresholds on dev, and measure both splits; `folds` as for `detector_figures`.
+
+    Raises:
+        ModelError: no calibration can be fitted. Scores that merely point the wrong way are no error where the rule
+            allows a detector without calibration.
+    """
+    try:
+        calibration = calibrate(exhibits, rule)
+    except WrongWayModelError:
+        if rule.uncalibrated == "refused":
+            raise
+        figures = raw_figures(exhibits)
+        decision = UNCALIBRATED_DECISION.model_copy(
+            update={
+                "min_window_speech_s": rule.min_window_speech_s,
+                "min_exhibit_speech_s": rule.min_exhibit_speech_s,
+            }
+        )
+        return Settled(None, decision, figures, (uncalibrated_limitation(figures),))
+    decision = thresholds(exhibits, calibration, rule)
+    return Settled(calibration, decision, detector_figures(exhibits, calibration, decision, rule.conditions, folds))
 
 
 def finish_tracer(
@@ -198,8 +247,9 @@ def card_of(config: AnyModelConfig, record: TrainingRecord, parameters: int) -> 
 
 
 def _detector_config(
-    recipe: Recipe, back_end: BackEndConfig, calibration: CalibrationConfig, decision: DecisionConfig, figures: Figures
-) -> ModelConfig:
+    recipe: Recipe, back_end: BackEndConfig, calibration: CalibrationConfig | None, decision: DecisionConfig,
+    figures: Figures,
+) -> ModelConfig:  # fmt: skip
     return ModelConfig(
         name=recipe.name,
         version=recipe.version,
@@ -212,7 +262,7 @@ def _detector_config(
         licence=recipe.licence,
         training_data=recipe.training_data,
         limitations=recipe.limitations,
-        validation=validation_figures(figures),
+        validation=() if calibration is None else validation_figures(figures),
     )
 
 

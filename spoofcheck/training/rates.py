@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spoofcheck.detect.calibration import to_llr
 from spoofcheck.evaluation.metrics import act_dcf, bootstrap_interval, cllr, cllr_min, eer, min_dcf
@@ -36,24 +37,34 @@ def of_spoofs(exhibits: Iterable[Exhibit]) -> list[Exhibit]:
     return [exhibit for exhibit in exhibits if exhibit.clip.is_spoof]
 
 
-def exhibit_rates(exhibits: Sequence[Exhibit], calibration: CalibrationConfig) -> Figures:
-    """Error figures with whole recordings as trials; LLRs as a scan gives them."""
+def exhibit_rates(exhibits: Sequence[Exhibit], calibration: CalibrationConfig | None) -> Figures:
+    """Error figures with whole recordings as trials; LLRs as a scan gives them.
+
+    Without a calibration there are no LLRs, so neither `act_dcf` nor `cllr`.
+    """
     raw = [exhibit.raw_score for exhibit in exhibits]
-    rates = _rates(raw, exhibits, calibration.exhibit, calibration.llr_bound)
+    llrs = None if calibration is None else _llrs(raw, calibration.exhibit, calibration.llr_bound)
+    rates = _rates(raw, exhibits, llrs)
     each = [row["eer"] for row in by_system(exhibits, lambda _: "") if row["trials"] >= _FEWEST]
     return rates | {"macro_eer": float(np.mean(each)) if each else rates["eer"]}
 
 
-def window_rates(exhibits: Sequence[Exhibit], calibration: CalibrationConfig) -> Figures:
-    """Error figures with windows as trials."""
+def window_rates(exhibits: Sequence[Exhibit], calibration: CalibrationConfig | None) -> Figures:
+    """Error figures with windows as trials; without a calibration as `exhibit_rates`."""
     pairs = [(raw, exhibit) for exhibit in exhibits for _, _, raw in exhibit.windows]
-    return _rates([raw for raw, _ in pairs], [e for _, e in pairs], calibration.window, calibration.llr_bound)
+    raw = [raw for raw, _ in pairs]
+    llrs = None if calibration is None else _llrs(raw, calibration.window, calibration.llr_bound)
+    return _rates(raw, [exhibit for _, exhibit in pairs], llrs)
 
 
-def _rates(raw_scores: Sequence[float], owners: Sequence[Exhibit], logistic: LogisticMap, bound: float) -> Figures:
+def _llrs(raw_scores: Sequence[float], logistic: LogisticMap, bound: float) -> NDArray[np.float64]:
+    """Bounded LLRs, here positive for human speech, as the metrics have it."""
+    return np.array([-to_llr(raw, logistic, bound) for raw in raw_scores])
+
+
+def _rates(raw_scores: Sequence[float], owners: Sequence[Exhibit], llrs: NDArray[np.float64] | None) -> Figures:
     # Ranks come from raw scores: the bound ties the strongest LLRs, which is no property of the network.
     scores = -np.asarray(raw_scores, np.float64)
-    llrs = np.array([-to_llr(raw, logistic, bound) for raw in raw_scores])
     bonafide = np.array([not exhibit.clip.is_spoof for exhibit in owners])
     sources = np.array([exhibit.clip.source for exhibit in owners])
     rate = eer(scores, bonafide)
@@ -68,8 +79,7 @@ def _rates(raw_scores: Sequence[float], owners: Sequence[Exhibit], logistic: Log
         "eer_low": low,
         "eer_high": high,
         "min_dcf": min_dcf(scores, bonafide),
-        "act_dcf": act_dcf(llrs, bonafide),
-        "cllr": cllr(llrs, bonafide),
+        **({} if llrs is None else {"act_dcf": act_dcf(llrs, bonafide), "cllr": cllr(llrs, bonafide)}),
         "cllr_min": cllr_min(scores, bonafide),
     }
 

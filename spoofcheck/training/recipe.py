@@ -13,7 +13,17 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from spoofcheck.errors import UsageError
 from spoofcheck.evaluation.protocols import ProtocolKind
@@ -334,6 +344,8 @@ class FinishRule(Rule):
         seen_acceptance: share of a tracer's seen dev clips its open-set threshold accepts; None keeps
             `open_set_threshold`.
         gate_components: principal directions of the validity gate (`training.gate`); None makes a model without one.
+        uncalibrated: "allowed" writes a detector whose higher scores do not mean synthetic on dev, without calibration,
+            gate or verdict, and its card says so; "refused" ends the run without a model.
         open_set_threshold: of a tracer's largest softmax; the published rule is 0.5.
     """
 
@@ -351,6 +363,15 @@ class FinishRule(Rule):
     seen_acceptance: Share | None = None
     open_set_threshold: Share = 0.5
     gate_components: PositiveInt | None = None
+    uncalibrated: Literal["refused", "allowed"] = "refused"
+
+    @model_serializer(mode="wrap")
+    def _only_what_was_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Recipes are known by a hash of their content, and shipped models' recipes are older than this key.
+        content: dict[str, Any] = handler(self)
+        if self.uncalibrated == "refused":
+            content.pop("uncalibrated", None)
+        return content
 
 
 class Recipe(Rule):
