@@ -323,8 +323,9 @@ class ModelPool:
                 if key in self._cancelled or self._is_closed:
                     self._cancelled.discard(key)
                     continue
-                if process_ended:
-                    task = replace(task, waiting=replace(task.waiting, alone=True), attempts=task.attempts + 1)
+                # Whatever ended the pass does not end this file's next one: others could hold it up for ever.
+                waiting = replace(task.waiting, alone=True)
+                task = replace(task, waiting=waiting, attempts=task.attempts + process_ended)
                 if task.attempts >= MAX_ATTEMPTS:
                     given_up.append(task)
                 else:

@@ -34,7 +34,7 @@ class Waiting:
     Attributes:
         key: of the file.
         since_s: when it came, on the clock of `now_s`.
-        alone: a process ended while it was examined: it shares no pass, so that no other file suffers.
+        alone: a pass ended before it was examined: it shares no further one, so that no file suffers from another.
     """
 
     key: int

@@ -27,8 +27,10 @@ class Recorder:
         self.was_heard = threading.Event()
         self.findings: tuple[Finding, ...] | None = None
         self.message: str | None = None
+        self.begins = 0
 
     def begun(self) -> None:
+        self.begins += 1
         self.was_begun.set()
 
     def heard(self, share: float, duration_s: float | None) -> None:
@@ -142,6 +144,20 @@ def test_what_shared_a_pass_with_a_cancelled_file_is_examined(make_pool: MakePoo
     pool.cancel(key)
     assert neighbour.text() == "the neighbour"
     assert not slow.over.is_set()
+
+
+def test_no_file_is_held_up_again_and_again_by_others_that_are_cancelled(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool()
+    (first, slow), (second, slow_too), (_, patient) = [
+        put(pool, tmp_path, text) for text in ("slow", "slow", "who waits for both")
+    ]
+    pool.start()  # one pass of all three
+    assert slow.was_heard.wait(WAIT_S)
+    pool.cancel(first)
+    assert slow_too.was_heard.wait(WAIT_S)
+    pool.cancel(second)
+    assert patient.text() == "who waits for both"
+    assert patient.begins == 2
 
 
 def test_a_model_that_cannot_be_used_is_an_error(make_pool: MakePool) -> None:
