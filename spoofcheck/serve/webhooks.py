@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
+import anyio
+import anyio.to_thread
 import httpx
 
 from spoofcheck.errors import UsageError
@@ -39,6 +41,7 @@ RETRY_AFTER_S = (2.0, 10.0, 60.0, 300.0, 1800.0)
 
 TIMEOUT_S = 10.0
 MAX_URL_CHARS = 2_000
+_LOOK_UPS_AT_ONCE = 4
 SECRET_CHARS = range(16, 257)
 
 _HOST = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>\d{1,5}))?")
@@ -199,6 +202,8 @@ class Webhooks:
         self._resolve = look_up
         self._retry_after_s = tuple(retry_after_s)
         self._tasks: set[asyncio.Task[None]] = set()
+        # Threads of their own: a resolver that does not answer must not hold up what else waits for a thread.
+        self._looking_up = anyio.CapacityLimiter(_LOOK_UPS_AT_ONCE)
 
     def tell(self, job: Job) -> None:
         """Tell a job's receiver, if it has one."""
@@ -233,6 +238,9 @@ class Webhooks:
             _LOG.warning("webhook failed", extra={"job": job.id, "attempt": number, "why": problem})
             if wait_s is not None:
                 await asyncio.sleep(wait_s)
+                if await asyncio.to_thread(self._store.get, job.id) is None:  # its owner deleted it meanwhile
+                    outcome = "deleted"
+                    break
         self._metrics.webhooks.labels(outcome).inc()
         await asyncio.to_thread(self._store.webhook_told, job.id)
 
@@ -245,7 +253,9 @@ class Webhooks:
         """
         target = parse_target(job.webhook_url or "", self._receivers)
         receiver = target.receiver
-        addresses = await asyncio.to_thread(self._resolve, receiver.host, receiver.port)
+        addresses = await anyio.to_thread.run_sync(
+            self._resolve, receiver.host, receiver.port, limiter=self._looking_up, abandon_on_cancel=True
+        )
         address = chosen_address(receiver, addresses)
         named = f"[{receiver.host}]" if ":" in receiver.host else receiver.host
         called = f"[{address}]" if isinstance(address, IPv6Address) else str(address)

@@ -28,6 +28,7 @@ from spoofcheck.serve.webhooks import (
     chosen_address,
     parse_receivers,
     parse_target,
+    resolve,
 )
 
 SECRET = "a secret of the client's"
@@ -164,6 +165,27 @@ def test_a_receiver_that_left_the_list_is_not_told(case: Case) -> None:
         case.tell(case.over(inbox.entry), ["http://127.0.0.1:1"])
     assert inbox.received == []
     assert case.outcomes() == {"refused": 1.0}
+
+
+def test_a_receiver_is_not_told_of_what_was_deleted_meanwhile(case: Case) -> None:
+    with listening(500) as inbox:
+        job = case.over(inbox.entry)
+
+        def look_up(host: str, port: int) -> list[Address]:
+            case.store.delete(job.id)
+            return resolve(host, port)
+
+        async def tried() -> None:
+            webhooks = Webhooks(
+                parse_receivers([inbox.entry]), case.store, case.metrics, body, look_up, retry_after_s=(0.0, 0.0)
+            )
+            webhooks.tell(job)
+            while not case.outcomes():
+                await asyncio.sleep(0.01)
+
+        asyncio.run(tried())
+    assert len(inbox.received) == 1
+    assert case.outcomes() == {"deleted": 1.0}
 
 
 def test_a_name_that_leads_inside_is_not_called(case: Case) -> None:
