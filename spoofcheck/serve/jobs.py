@@ -55,7 +55,9 @@ class JobStore:
 
     def __init__(self, path: Path) -> None:
         self._engine: Engine = create_engine(
-            f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_S}
+            f"sqlite:///{path}",
+            connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_S},
+            hide_parameters=True,  # errors are logged: no name of a file, no secret of a webhook
         )
         event.listen(self._engine, "connect", _prepare)
         SQLModel.metadata.create_all(self._engine, tables=[SQLModel.metadata.tables["job"]])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from multiprocessing.connection import Connection
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from spoofcheck.nets.config import CosineCalibration
 from spoofcheck.schema import Finding, ScanDocument
@@ -109,8 +109,10 @@ class PassOver(Value):
 ToProcess = Annotated[Setup | Examine | Cancel, Field(discriminator="kind")]
 FromProcess = Annotated[Ready | Refused | Heard | Examined | PassOver, Field(discriminator="kind")]
 
-_TO_PROCESS: TypeAdapter[ToProcess] = TypeAdapter(ToProcess)
-_FROM_PROCESS: TypeAdapter[FromProcess] = TypeAdapter(FromProcess)
+# What a process says wrongly is logged, and not quoted.
+_QUIET = ConfigDict(hide_input_in_errors=True)
+_TO_PROCESS: TypeAdapter[ToProcess] = TypeAdapter(ToProcess, config=_QUIET)
+_FROM_PROCESS: TypeAdapter[FromProcess] = TypeAdapter(FromProcess, config=_QUIET)
 
 
 def send(connection: Connection, message: Value) -> None:

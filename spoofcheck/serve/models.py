@@ -14,9 +14,9 @@ from spoofcheck.schema import OutsideText
 
 
 class Value(BaseModel):
-    """A frozen value."""
+    """A frozen value. Its errors do not quote what they reject: an upload's bytes must not get into a log."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Upload(Value):

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from pydantic import ValidationError
+from sqlalchemy.exc import IntegrityError
 
 from spoofcheck.errors import UsageError
 from spoofcheck.serve.datafolder import DataFolder
 from spoofcheck.serve.jobs import MAX_ATTEMPTS, JobStore, new_id
 from spoofcheck.serve.models import JobOptions, JobState, Upload
 from spoofcheck.serve.settings import Settings
+from spoofcheck.serve.v1 import JsonScan
 
 
 def upload(folder: Path, name: str = "a.wav") -> Upload:
@@ -39,6 +42,23 @@ def test_a_job_is_kept_as_it_was_given(store: JobStore, tmp_path: Path) -> None:
     assert again.files[0].display_name == "<b>\\xff'; DROP TABLE job; --"
     assert again.created_at.utcoffset() == timedelta(0)
     assert "0123456789abcdef" not in repr(again)
+
+
+def test_errors_quote_nothing_that_a_log_must_not_hold(store: JobStore, tmp_path: Path) -> None:
+    files, secret = [upload(tmp_path, "the accused.wav")], "0123456789abcdef"
+    store.create("me", JobOptions(), files, job_id="twice")
+    with pytest.raises(IntegrityError) as error:
+        store.create("me", JobOptions(), files, job_id="twice", webhook_secret=secret)
+    assert "job.id" in str(error.value)
+    assert secret not in str(error.value)
+    assert "accused" not in str(error.value)
+
+
+def test_values_do_not_quote_what_they_reject() -> None:
+    for reject in (JsonScan.model_validate, JobOptions.model_validate):
+        with pytest.raises(ValidationError) as error:
+            reject({"files": "UklGRg==", "channels": "UklGRg=="})
+        assert "UklGRg" not in str(error.value)
 
 
 def test_jobs_are_their_owners(store: JobStore, tmp_path: Path) -> None:
