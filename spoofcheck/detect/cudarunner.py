@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from spoofcheck.detect.fixedrunner import Claim, FixedBatchRunner, FixedPass, ShardedRunner, fill, forward
 from spoofcheck.detect.runner import Pending, Runner, Tensors, Windows
+from spoofcheck.nets.placement import has_part_on_cpu
 
 LARGEST_BATCH = 128
 _PROBE_WINDOWS = 8
@@ -72,12 +73,17 @@ def cuda_runner(
         dtype: what it computes in.
         plans: those that may be tried, best first.
     """
-    if not _preparable(program):
-        plans = [plan for plan in plans if not plan.compiled] or [Plan(False, plans[0].graph)]
-    cards = [_Card(program, device, dtype, plans) for device in devices]
+    cards = [_Card(program, device, dtype, fitting_plans(program, plans)) for device in devices]
     size = batch_windows or min(card.auto_batch() for card in cards)
     runners = [FixedBatchRunner(card.prepare, torch.device("cuda"), dtype, size) for card in cards]
     return runners[0] if len(runners) == 1 else ShardedRunner(runners)
+
+
+def fitting_plans(program: nn.Module, plans: Sequence[Plan] = PLANS) -> list[Plan]:
+    """The plans that a network allows, best first: layers to compile, and a pass that never leaves the card."""
+    may_compile, may_record = bool(_preparable(program)), not has_part_on_cpu(program)
+    allowed = [Plan(plan.compiled and may_compile, plan.graph and may_record) for plan in plans]
+    return list(dict.fromkeys(allowed))
 
 
 def batch_that_fits(free_bytes: float, window_bytes: float, largest: int = LARGEST_BATCH) -> int:

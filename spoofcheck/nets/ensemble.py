@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,9 @@ class Ensemble(Detector):
         members: as many as the configuration names, in its order.
         config: fusion, weights and bias.
     """
+
+    stays_on_cpu: ClassVar[bool] = True
+    """Scores are fused in float64, which not every device has."""
 
     def __init__(self, members: Sequence[Detector], config: EnsembleConfig) -> None:
         first, *others = members

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -60,6 +62,8 @@ class VoiceFeatures(nn.Module):
     device. Computed on the CPU, each waveform for itself: a result does not depend on the batch. No gradient, no
     parameters.
     """
+
+    stays_on_cpu: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()

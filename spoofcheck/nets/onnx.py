@@ -26,11 +26,13 @@ MAX_DIFFERENCE = 1e-3
 """Between ONNX Runtime and torch in any output; as scores computed on another machine may differ."""
 _NOISE_LEVELS = (1e-4, 1e-2, 0.3)
 _NO_GRAPH = {
+    "Ensemble": "it is an ensemble; its members can be taken one by one, where they have a graph",
     "VoiceStatistics": "librosa computes its voice statistics",
+    "VoiceFeatures": "librosa and Praat compute its voice features",
     "MelSpectrogram": "ONNX has no transform for its mel spectrogram",
     "WhisperFeatures": "ONNX has no transform for its mel spectrogram",
 }
-"""Front-ends by the names of their classes: that of Whisper takes seconds to import."""
+"""Networks and front-ends by the names of their classes: that of Whisper takes seconds to import."""
 _EXAMPLE_SAMPLES = 64_000
 _MISSING = "needs the packages onnx and onnxruntime: pip install 'spoofcheck[onnx]'"
 

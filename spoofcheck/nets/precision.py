@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from spoofcheck.errors import UsageError
+from spoofcheck.nets.placement import has_part_on_cpu
 from spoofcheck.nets.stem import LEAK, SpectralStem
 
 Precision = Literal["auto", "float32", "bf16"]
@@ -29,7 +30,8 @@ def chosen_dtype(precision: Precision, device: torch.device, network: nn.Module)
     """What a network is to compute in.
 
     `"auto"` is bfloat16 on CUDA, and on a CPU that has instructions for it where the network has the convolutional
-    stem, whose shift was measured there. Otherwise float32.
+    stem, whose shift was measured there. Otherwise float32; also on CUDA where a part of the network stays on the CPU,
+    as in an ensemble: no such network was measured there.
 
     Raises:
         UsageError: bf16 on MPS, or on a CPU that has no instructions for it.
@@ -37,7 +39,7 @@ def chosen_dtype(precision: Precision, device: torch.device, network: nn.Module)
     if precision == "float32":
         return torch.float32
     if device.type == "cuda":
-        return torch.bfloat16
+        return torch.float32 if precision == "auto" and has_part_on_cpu(network) else torch.bfloat16
     if precision == "bf16":
         if device.type == "mps":
             raise UsageError("--precision bf16: not on MPS; take float32, or --device cpu")

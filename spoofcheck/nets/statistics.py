@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -44,6 +46,8 @@ class VoiceStatistics(nn.Module):
     Raises:
         ValueError: the pitch range is empty, or a frame holds less than two periods of the lowest pitch.
     """
+
+    stays_on_cpu: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -35,6 +35,7 @@ from spoofcheck.resources import templates_dir
 from spoofcheck.schema import TracingFigure
 from spoofcheck.training.calibrate import WrongWayModelError, calibrate, thresholds
 from spoofcheck.training.cardplots import write_plot
+from spoofcheck.training.comparison import comparison_table
 from spoofcheck.training.data import RunData
 from spoofcheck.training.exhibits import Exhibit, Recording, capped, score_exhibits
 from spoofcheck.training.figures import (
@@ -242,6 +243,7 @@ def card_of(config: AnyModelConfig, record: TrainingRecord, parameters: int) -> 
     )
     environment.filters["pct"] = lambda share: "-" if share is None else f"{100 * share:.1f}"
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["comparison_table"] = comparison_table
     template = environment.get_template(CARD_TEMPLATE)
     return template.render(config=config, record=record, figures=record.figures, parameters=parameters)
 

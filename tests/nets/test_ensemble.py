@@ -11,12 +11,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from spoofcheck.detect.cudarunner import Plan, fitting_plans
+from spoofcheck.detect.onnxexport import export_model
 from spoofcheck.detect.scan import Scanner, ScanOptions
 from spoofcheck.errors import ModelError
 from spoofcheck.nets.bundle import load_bundle, save_bundle, save_ensemble
 from spoofcheck.nets.config import EnsembleConfig, MemberConfig, parse_config
 from spoofcheck.nets.ensemble import fused
-from tests.support.audio import write_wav
+from spoofcheck.nets.features import VoiceFeatures
+from spoofcheck.nets.index import find_model
+from spoofcheck.nets.placement import has_part_on_cpu
+from spoofcheck.nets.precision import chosen_dtype
+from tests.support.audio import EXAMPLES, write_wav
 from tests.support.models import tiny_bundle, tiny_config, tiny_gate_config
 
 NAMES = ("one", "two", "three")
@@ -218,3 +224,46 @@ def test_a_scan_hears_with_all_of_them_and_names_them(ensemble: Path, tmp_path: 
     info = model_info(Scanner(ensemble, options).bundle)
     assert info.architecture.startswith("weighted probability ensemble of one 0.5 (")
     assert info.weights_sha256 == load_bundle(ensemble).weights_sha256
+
+
+def test_on_cuda_it_is_computed_in_float32_and_not_recorded(ensemble: Path) -> None:
+    network = load_bundle(ensemble).network
+    assert has_part_on_cpu(network)
+    assert set(fitting_plans(network)) == {Plan(compiled=False, graph=False)}
+    cuda = torch.device("cuda")
+    assert chosen_dtype("auto", cuda, network) == torch.float32
+    assert chosen_dtype("bf16", cuda, network) == torch.bfloat16
+    alone = network.front_end
+    assert not has_part_on_cpu(alone)
+    assert fitting_plans(alone) == [Plan(compiled=False, graph=True), Plan(compiled=False, graph=False)]
+    assert fitting_plans(VoiceFeatures()) == [Plan(compiled=False, graph=False)]
+
+
+def test_no_onnx_graph_is_made_of_it(ensemble: Path) -> None:
+    pytest.importorskip("onnx")
+    with pytest.raises(ModelError, match="no ONNX graph can be made of this model: it is an ensemble"):
+        export_model(load_bundle(ensemble))
+    with pytest.raises(ModelError, match="it is an ensemble"):
+        Scanner(ensemble, ScanOptions(runtime="onnx", device="cpu", trace=False))
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", ["ensemble", "ensemble-fused"])
+def test_the_shipped_ensembles_say_what_their_members_said(name: str) -> None:
+    recording = EXAMPLES / "call-bank-security.flac"
+    config = load_bundle(find_model(name)).config
+    assert isinstance(config.back_end, EnsembleConfig)
+    heard = []
+    for model in (name, *(member.model for member in config.back_end.members)):
+        options = ScanOptions(channels="mix", device="cpu", precision="float32", trace=False)
+        (finding,) = Scanner(find_model(model), options).findings([recording])
+        heard.append(np.array([window.raw_score for window in finding.windows if window.raw_score is not None]))
+    found, *members = heard
+    weights = np.array([member.weight for member in config.back_end.members])
+    if name == "ensemble":
+        assert weights.tolist() == [0.5, 0.25, 0.25]
+        probability = weights @ (1 / (1 + np.exp(-np.array(members))))
+        expected = np.log(probability / (1 - probability))
+    else:
+        expected = weights @ np.array(members) + config.back_end.bias
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

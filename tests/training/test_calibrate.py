@@ -11,8 +11,15 @@ import pytest
 from spoofcheck.detect.calibration import to_llr
 from spoofcheck.errors import ModelError
 from spoofcheck.evaluation.fitting import equalised, round_up
-from spoofcheck.training.calibrate import calibrate, scored, thresholds, windows_of_exhibits
+from spoofcheck.training.calibrate import (
+    WrongWayModelError,
+    calibrate,
+    scored,
+    thresholds,
+    windows_of_exhibits,
+)
 from spoofcheck.training.exhibits import LONG, Exhibit
+from spoofcheck.training.finish import settle
 from spoofcheck.training.recipe import FinishRule
 from tests.support.exhibits import exhibit, normal
 
@@ -168,3 +175,27 @@ def test_what_is_calibrated_on() -> None:
     one = exhibit(1.5, "tts:x", windows=[1.0, 2.0])
     assert scored(one) == (1.5, True, "tts:x")
     assert windows_of_exhibits([one, exhibit(0.0)]) == [(1.0, True, "tts:x"), (2.0, True, "tts:x"), (0.0, False, "-")]
+
+
+def test_scores_that_point_the_wrong_way_end_the_run_unless_that_is_allowed() -> None:
+    backwards = gaussian(scale=-1.0)
+    with pytest.raises(WrongWayModelError, match="higher scores do not mean spoof"):
+        settle(backwards, RULE)
+    settled = settle(backwards, FinishRule(uncalibrated="allowed", min_exhibit_speech_s=1.5))
+    assert settled.calibration is None
+    assert settled.decision.min_exhibit_speech_s == 1.5
+    measured = settled.figures["dev"]["exhibit"]
+    assert measured["eer"] == pytest.approx(0.84, abs=0.03)
+    assert not {"act_dcf", "cllr"} & measured.keys()
+    assert f"{100 * measured['eer']:.1f} % of {COUNT} human and {COUNT} synthetic recordings" in settled.limitations[0]
+
+
+def test_what_is_allowed_calibrates_what_can_be_calibrated() -> None:
+    settled = settle(gaussian(), FinishRule(uncalibrated="allowed"))
+    assert settled.calibration == calibrate(gaussian(), RULE)
+    assert settled.limitations == ()
+
+
+def test_one_class_is_refused_whatever_is_allowed() -> None:
+    with pytest.raises(ModelError, match="both classes"):
+        settle(gaussian()[:COUNT], FinishRule(uncalibrated="allowed"))

@@ -21,6 +21,7 @@ from spoofcheck.evaluation.clips import Clip
 from spoofcheck.nets.bundle import load_bundle, save_bundle
 from spoofcheck.nets.config import EnsembleConfig, MelCnnConfig, MelSpectrogramConfig, StatisticsReadoutConfig
 from spoofcheck.nets.detector import build_detector
+from spoofcheck.schema import Verdict
 from spoofcheck.training.ensemble import run_ensemble
 from spoofcheck.training.ensemblerecipe import read_ensemble_recipe
 from spoofcheck.training.exhibits import Exhibit
@@ -154,6 +155,39 @@ def test_record_and_card_tell_what_it_is(made: tuple[Path, ...]) -> None:
         assert sorted(path.name for path in directory.iterdir()) == [
             "README.md", "calibration.svg", "config.json", "model.safetensors", "training.json",
         ]  # fmt: skip
+
+
+def test_an_ensemble_that_dev_cannot_calibrate_is_written_without(
+    made: tuple[Path, ...], folder: Path, tmp_path: Path
+) -> None:
+    members = yaml.safe_load(recipe_file(folder).read_text(encoding="utf-8"))["members"]
+    del members[0]["refit_batches"]
+    for name, member in zip(NAMES, members, strict=True):
+        header, *rows = (made[0].parent / "scores" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        backwards = []
+        for row in map(json.loads, rows):
+            human = row["clip"].startswith(("dev/--", "eval/--"))
+            backwards.append(json.dumps(row | {"windows": [[a, b, raw + 99 * human] for a, b, raw in row["windows"]]}))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join([header, *backwards]), encoding="utf-8")
+        member["scores"] = str(tmp_path / f"{name}.jsonl")
+    finish = yaml.safe_load(recipe_file(folder).read_text(encoding="utf-8"))["finish"]
+    changes = {"members": members, "models": {"mean": {"fusion": "weighted-probability", "purpose": "A test."}}}
+    with pytest.raises(ModelError, match="higher scores do not mean spoof"):
+        make(folder, tmp_path / "refused", **changes)
+    (model,) = make(folder, tmp_path / "run", **changes, finish=finish | {"uncalibrated": "allowed"})
+    for name in NAMES:
+        shutil.copytree(folder / name, model.parent / name)
+    config = load_bundle(model).config
+    assert (config.calibration, config.validation) == (None, ())
+    assert config.limitations[-1].startswith("Not calibrated: on dev its higher scores did not mean synthetic speech")
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert "An EER of 100.0 % on dev is above 50 %" in card
+    assert "likelihood ratio, bounded" not in card
+    (finding,) = Scanner(model, ScanOptions(device="cpu", trace=False)).findings(
+        [next((folder / "eval").glob("*.wav"))]
+    )
+    assert (finding.verdict, finding.llr) == (Verdict.UNCALIBRATED, None)
+    assert finding.raw_score is not None
 
 
 def test_a_run_goes_on_from_what_was_heard(

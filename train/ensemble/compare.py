@@ -3,7 +3,9 @@
 RUN is the folder of `spoofcheck train train/ensemble`, whose `scores/` hold what every member said of every test
 recording as a scan hears it. Fused and calibrated as the shipped models do it, the scores go into score files below
 `RUN/comparison`, which `spoofcheck eval --compare` measures. Writes `RUN/comparison/comparison.json` and prints a
-table in Markdown. LLRs are those before a validity gate. A minute; nothing is listened to.
+table in Markdown; with --write also docs/ensemble.md and the cards of the ensembles, after which the index of models
+must be made anew. LLRs are those before a validity gate; a model without calibration has its raw scores ranked, and no
+more. A minute; nothing is listened to.
 """
 
 from __future__ import annotations
@@ -19,15 +21,20 @@ from spoofcheck.detect.calibration import to_llr
 from spoofcheck.evaluation.clips import UNKNOWN, Clip
 from spoofcheck.evaluation.scorefiles import keys_of, scored, trial_names, write_scores
 from spoofcheck.nets.bundle import Bundle, load_bundle
-from spoofcheck.nets.config import EnsembleConfig
-from spoofcheck.nets.index import find_model
+from spoofcheck.nets.config import EnsembleConfig, read_config
+from spoofcheck.nets.index import CARD_FILE, find_model
+from spoofcheck.training.comparison import comparison_table
 from spoofcheck.training.data import read_run_data
 from spoofcheck.training.ensemble import SCORES
 from spoofcheck.training.ensemblerecipe import read_ensemble_recipe
 from spoofcheck.training.exhibits import Exhibit, read_scores, recordings_of
+from spoofcheck.training.finish import card_of
 from spoofcheck.training.fusion import fuse_exhibits
+from spoofcheck.training.record import RECORD_FILE, read_record
 
 HERE = Path(__file__).parent
+DOCUMENT = HERE.parents[1] / "docs" / "ensemble.md"
+BEGIN, END = "<!-- comparison -->", "<!-- end of comparison -->"
 
 
 def main() -> None:
@@ -35,6 +42,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("run", type=Path)
     arguments.add_argument("--data-root", required=True)
+    arguments.add_argument("--write", action="store_true", help="docs/ensemble.md and the cards of the ensembles")
     given = arguments.parse_args()
     recipe, base = read_ensemble_recipe(HERE, [f"root={given.data_root}"])
     members = [load_bundle(find_model(member.model)) for member in recipe.members]
@@ -50,14 +58,20 @@ def main() -> None:
     write_keys(folder / "keys", [exhibit.clip for exhibit in panel[0]])
     flagged = {}
     for name, (bundle, exhibits) in heard.items():
-        llrs = [llr_of(exhibit, bundle) for exhibit in exhibits]
+        scores = [score_of(exhibit, bundle) for exhibit in exhibits]
         keys = keys_of([exhibit.clip for exhibit in exhibits]).values()
-        write_scores(folder / name, [scored(key, -llr) for key, llr in zip(keys, llrs, strict=True)])
-        flagged[name] = shares(exhibits, llrs, bundle.config.decision.spoof_threshold_llr)
+        write_scores(folder / name, [scored(key, -score) for key, score in zip(keys, scores, strict=True)])
+        if bundle.config.calibration is not None:
+            flagged[name] = shares(exhibits, scores, bundle.config.decision.spoof_threshold_llr)
     document = compared(folder, list(heard))
     kept = summary(document, list(heard), flagged)
     (folder / "comparison.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(table(kept) + "\n")
+    text = comparison_table(kept)
+    sys.stdout.write(text + "\n")
+    if given.write:
+        write_document(text)
+        for name in recipe.models:
+            write_card(find_model(name), kept)
 
 
 def kept_scores(run: Path, bundle: Bundle, recordings: list[Any]) -> list[Exhibit]:
@@ -65,10 +79,11 @@ def kept_scores(run: Path, bundle: Bundle, recordings: list[Any]) -> list[Exhibi
     return read_scores(run / SCORES / f"{bundle.config.name}.jsonl", bundle.weights_sha256, recordings)
 
 
-def llr_of(exhibit: Exhibit, bundle: Bundle) -> float:
-    """The LLR of a recording, positive for synthetic."""
+def score_of(exhibit: Exhibit, bundle: Bundle) -> float:
+    """The LLR of a recording, positive for synthetic; of a model without calibration the raw score."""
     calibration = bundle.config.calibration
-    assert calibration is not None
+    if calibration is None:
+        return exhibit.raw_score
     return to_llr(exhibit.raw_score, calibration.exhibit, calibration.llr_bound)
 
 
@@ -101,12 +116,17 @@ def compared(folder: Path, names: list[str]) -> dict[str, Any]:
 
 
 def summary(document: dict[str, Any], names: list[str], flagged: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """The figures of the table, to four places."""
+    """The figures of the table, to four places; of a model that is not in `flagged`, none that needs LLRs."""
     models = {}
     for name, measured in zip(names, document["documents"], strict=True):
         rates = measured["detection"]["overall"]
-        models[name] = {key: rounded(value) for key, value in rates.items()} | {"flagged": flagged[name]}
-    differences = [{key: rounded(value) for key, value in one.items()} for one in document["differences"]]
+        unknown = {} if name in flagged else {"act_dcf": None, "cllr": None}
+        models[name] = rounded(rates) | unknown | {"flagged": flagged.get(name)}
+    differences = [
+        rounded(one)
+        for one in document["differences"]
+        if one["statistic"] == "eer" or {one["first"], one["second"]} <= flagged.keys()
+    ]
     return {"models": models, "differences": differences}
 
 
@@ -117,45 +137,22 @@ def rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def table(kept: dict[str, Any]) -> str:
-    """Markdown: a row for every model, then the differences that matter."""
-    first = next(iter(kept["models"].values()))
-    lines = [
-        f"{first['bonafide_trials']} human and {first['spoof_trials']} synthetic recordings of test.",
-        "",
-        "| model | EER % (95 % interval) | minDCF | actDCF | Cllr | Cllr_min | human flagged % | synthetic flagged % |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, x in kept["models"].items():
-        interval = x["eer_interval"]
-        between = f" ({100 * interval['low']:.1f}-{100 * interval['high']:.1f})" if interval else ""
-        lines.append(
-            f"| {name} | {100 * x['eer']:.1f}{between} | {x['min_dcf']:.3f} | {x['act_dcf']:.3f} | {x['cllr']:.3f} "
-            f"| {x['cllr_min']:.3f} | {100 * x['flagged']['human']:.1f} | {100 * x['flagged']['synthetic']:.1f} |"
-        )
-    lines += [
-        "",
-        "Differences, second less first, with speakers resampled alike for both (below 0: the second errs less):",
-        "",
-        "| first | second | EER, points (95 % interval) | Cllr (95 % interval) |",
-        "|---|---|---|---|",
-    ]
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in kept["differences"]:
-        found.setdefault((one["first"], one["second"]), {})[one["statistic"]] = one
-    for (one, other), by in found.items():
-        if other.startswith("ensemble"):
-            lines.append(f"| {one} | {other} | {difference(by['eer'], 100, 1)} | {difference(by['cllr'], 1, 3)} |")
-    return "\n".join(lines)
+def write_document(text: str) -> None:
+    """Put the table between its marks in the document."""
+    document = DOCUMENT.read_text(encoding="utf-8")
+    before, _, rest = document.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
-def difference(one: dict[str, Any], unit: float, places: int) -> str:
-    """`-1.2 (-3.0 to +0.5)`."""
-    interval = one["interval"]
-    text = f"{unit * one['difference']:+.{places}f}"
-    if interval is None:
-        return text
-    return f"{text} ({unit * interval['low']:+.{places}f} to {unit * interval['high']:+.{places}f})"
+def write_card(directory: Path, kept: dict[str, Any]) -> None:
+    """Put the figures into a model's record, and write its card anew from that."""
+    record = read_record(directory)
+    assert record is not None
+    told = record.model_copy(update={"figures": record.figures | {"comparison": kept}})
+    (directory / RECORD_FILE).write_text(told.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    card = card_of(read_config(directory), told, told.run.parameters)
+    (directory / CARD_FILE).write_text(card, encoding="utf-8")
 
 
 if __name__ == "__main__":
