@@ -346,6 +346,21 @@ class Finding(_Model):
     excerpts: tuple[Excerpt, ...] = Field(default=(), description="windows to listen to; empty when not asked for")
     pictures: Pictures | None = Field(default=None, description="null when not asked for")
 
+    @classmethod
+    def skipped(cls, path: str, code: str, message: str) -> Self:
+        """The finding of an input that could not be examined, and why."""
+        return cls(
+            path=path,
+            channel=None,
+            sha256=None,
+            duration_s=None,
+            speech_s=None,
+            verdict=Verdict.SKIPPED,
+            spoof_llr=None,
+            raw_score=None,
+            reasons=(Reason(code=code, message=message),),
+        )
+
     @model_validator(mode="after")
     def _a_trace_names_sources(self) -> Self:
         if self.trace is not None and not self.sources:

@@ -8,23 +8,13 @@ from datetime import UTC, datetime
 from spoofcheck.audio.inputs import display_path
 from spoofcheck.detect.decision import Decision
 from spoofcheck.detect.tracing import Trace, trace_reasons
-from spoofcheck.schema import Finding, MediaInfo, QualityInfo, Reason, Verdict, WindowResult
+from spoofcheck.schema import Finding, MediaInfo, QualityInfo, Reason, WindowResult
 from spoofcheck.types import ChannelSummary, RecordingSummary, Skipped, WindowScore, samples_to_seconds
 
 
 def skipped_finding(skipped: Skipped) -> Finding:
     """The finding of an input that could not be examined."""
-    return Finding(
-        path=display_path(skipped.path),
-        channel=None,
-        sha256=None,
-        duration_s=None,
-        speech_s=None,
-        verdict=Verdict.SKIPPED,
-        spoof_llr=None,
-        raw_score=None,
-        reasons=(Reason(code=skipped.code, message=skipped.message),),
-    )
+    return Finding.skipped(display_path(skipped.path), skipped.code, skipped.message)
 
 
 def recording_finding(

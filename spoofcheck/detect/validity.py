@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from statistics import median
+from typing import Literal
 
 from spoofcheck.detect.calibration import to_llr
 from spoofcheck.nets.config import ModelConfig
@@ -30,11 +31,7 @@ def window_llr(raw_score: float, distance: float | None, config: ModelConfig) ->
     Raises:
         ValueError: the score is NaN.
     """
-    calibration = config.calibration
-    if calibration is None:
-        return None
-    llr = to_llr(raw_score, calibration.window, calibration.llr_bound)
-    return shrunk_llr(llr, distance, None if config.gate is None else config.gate.window)
+    return _llr(raw_score, distance, config, "window")
 
 
 def exhibit_llr(raw_score: float, distance: float | None, config: ModelConfig) -> float | None:
@@ -43,11 +40,18 @@ def exhibit_llr(raw_score: float, distance: float | None, config: ModelConfig) -
     Raises:
         ValueError: the score is NaN.
     """
-    calibration = config.calibration
+    return _llr(raw_score, distance, config, "exhibit")
+
+
+def _llr(
+    raw_score: float, distance: float | None, config: ModelConfig, level: Literal["window", "exhibit"]
+) -> float | None:
+    calibration, gate = config.calibration, config.gate
     if calibration is None:
         return None
-    llr = to_llr(raw_score, calibration.exhibit, calibration.llr_bound)
-    return shrunk_llr(llr, distance, None if config.gate is None else config.gate.exhibit)
+    is_window = level == "window"
+    llr = to_llr(raw_score, calibration.window if is_window else calibration.exhibit, calibration.llr_bound)
+    return shrunk_llr(llr, distance, None if gate is None else gate.window if is_window else gate.exhibit)
 
 
 def exhibit_distance(distances: Iterable[float | None]) -> float | None:

@@ -39,7 +39,7 @@ from spoofcheck.render.tracing import (
     is_known,
     similar_briefly,
 )
-from spoofcheck.render.wording import VERDICT_WORDS
+from spoofcheck.render.wording import VERDICT_ORDER, VERDICT_WORDS
 from spoofcheck.schema import FLAGGED, Finding, OptionsInfo, ScanDocument, TracerInfo, Verdict
 
 _VERDICT_STYLES = {
@@ -73,14 +73,6 @@ _ASCII_MARKS = {
 }
 _ASCII_SIGNS = str.maketrans({"≥": ">=", "≤": "<=", MISSING: "-", "±": "+-"})
 
-_SUMMARY_ORDER = (
-    Verdict.SPOOF,
-    Verdict.PARTIAL,
-    Verdict.INCONCLUSIVE,
-    Verdict.UNCALIBRATED,
-    Verdict.BONAFIDE,
-    Verdict.SKIPPED,
-)
 _OWN_LICENCE = "Apache-2.0"
 """Of spoofcheck and what is shipped with it: a model under another one is told of with every result."""
 _UNCALIBRATED = "not calibrated: raw scores only, no likelihood ratio, no verdict"
@@ -132,7 +124,7 @@ def summary(document: ScanDocument) -> str:
     lines = [_examined(document, exhibits)]
     if document.findings:
         counts = measures.verdict_counts(document.findings)
-        shown = [f"{counts[verdict]:,} {VERDICT_WORDS[verdict]}" for verdict in _SUMMARY_ORDER if counts[verdict]]
+        shown = [f"{counts[verdict]:,} {VERDICT_WORDS[verdict]}" for verdict in VERDICT_ORDER if counts[verdict]]
         lines.append(f"Verdicts: {', '.join(shown)}")
     flagged = [finding for finding in exhibits if finding.verdict in FLAGGED]
     if flagged:

@@ -22,6 +22,7 @@ from spoofcheck.render.templating import environment
 from spoofcheck.render.text import MISSING, channel_label, format_llr, format_time
 from spoofcheck.render.timeline import Level, strip
 from spoofcheck.render.tracing import decision_words, follows_channel
+from spoofcheck.render.wording import VERDICT_ORDER
 from spoofcheck.schema import Finding, ScanDocument, Verdict
 
 INTERACTIVE_FROM: Final = 6
@@ -31,14 +32,6 @@ NOT_TRACED: Final = "not traced"
 _MINUS = "\N{MINUS SIGN}"
 _STRIP_CELLS = 60
 """About as many as the cell has room for: a row of hundreds must stay small."""
-_VERDICT_ORDER = (
-    Verdict.SPOOF,
-    Verdict.PARTIAL,
-    Verdict.INCONCLUSIVE,
-    Verdict.UNCALIBRATED,
-    Verdict.BONAFIDE,
-    Verdict.SKIPPED,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +125,7 @@ def overview(document: ScanDocument) -> Overview:
         interactive=interactive,
         with_channels=any(row.channel for row in rows),
         with_sources=any(finding.trace is not None for finding in exhibits),
-        verdicts=tuple((verdict, counts[verdict]) for verdict in _VERDICT_ORDER if counts[verdict]),
+        verdicts=tuple((verdict, counts[verdict]) for verdict in VERDICT_ORDER if counts[verdict]),
         sources=tuple(sources),
         threshold_xs=tuple(
             _percent(_at(threshold, reach))
@@ -163,7 +156,7 @@ def _row(number: int, finding: Finding, name: str, source: int, reach: float, do
         duration_s=finding.duration_s,
         duration=format_time(finding.duration_s),
         verdict=finding.verdict,
-        verdict_rank=_VERDICT_ORDER.index(finding.verdict),
+        verdict_rank=VERDICT_ORDER.index(finding.verdict),
         llr=format_llr(score, measures.llr_bound(document)).replace("-", _MINUS),
         llr_value=score,
         bar=None if finding.spoof_llr is None else _bar(finding.spoof_llr, reach, document),

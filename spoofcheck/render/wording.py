@@ -21,6 +21,16 @@ VERDICT_WORDS = {
     Verdict.SKIPPED: "not examined",
 }
 
+VERDICT_ORDER = (
+    Verdict.SPOOF,
+    Verdict.PARTIAL,
+    Verdict.INCONCLUSIVE,
+    Verdict.UNCALIBRATED,
+    Verdict.BONAFIDE,
+    Verdict.SKIPPED,
+)
+"""Of counts and of sorting: what asks for attention first."""
+
 VERDICT_MEANINGS = {
     Verdict.SPOOF: "The pooled LLR is at or above the spoof threshold: the findings support H1 over H2.",
     Verdict.PARTIAL: "At least one run of windows stands out in the direction of H1 inside speech whose other "

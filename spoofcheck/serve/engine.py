@@ -20,7 +20,7 @@ from spoofcheck.detect.custody import check_again, with_custody
 from spoofcheck.detect.toolinfo import run_info
 from spoofcheck.nets.config import CosineCalibration
 from spoofcheck.render.json import render
-from spoofcheck.schema import Finding, Reason, ScanDocument, UnknownGroup, Verdict
+from spoofcheck.schema import Finding, ScanDocument, UnknownGroup
 from spoofcheck.serve.errors import ApiError
 from spoofcheck.serve.jobs import JobStore
 from spoofcheck.serve.messages import LoadedModel, Setup
@@ -300,7 +300,7 @@ class _Client:
 
     def gave_up(self, message: str) -> None:
         name = self._files.uploads[self._number].display_name
-        self._call(self._finish, (_not_examined(name, message),))
+        self._call(self._finish, (Finding.skipped(name, "internal-error", message),))
 
     def _set_progress(self, progress: FileProgress) -> None:
         self._files.progress[self._number] = progress
@@ -362,20 +362,6 @@ def _grouped(
 
     named, groups, _ = group_unknowns(findings, calibration, None)
     return named, groups
-
-
-def _not_examined(name: str, message: str) -> Finding:
-    return Finding(
-        path=name,
-        channel=None,
-        sha256=None,
-        duration_s=None,
-        speech_s=None,
-        verdict=Verdict.SKIPPED,
-        spoof_llr=None,
-        raw_score=None,
-        reasons=(Reason(code="internal-error", message=message),),
-    )
 
 
 def _write(path: Path, text: str) -> None:
