@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -38,6 +39,9 @@ _HEADER_BYTES = 8_192
 _BASE64_SLACK_BYTES = 65_536
 """Of a JSON body beside its base64."""
 _FOLD: Final = re.compile(r"[\r\n\t ]+")
+_MOST_COMMAS: Final = 10_000
+"""Of a JSON body: each is a further value, and an empty list of 3 bytes takes 64 in memory. Base64 has none."""
+_LOG = logging.getLogger("spoofcheck.serve.uploads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,6 +435,8 @@ def _refuse_encoding(request: Request) -> None:
 def _parsed(pieces: list[bytes]) -> dict[str, Any]:
     whole = b"".join(pieces)
     pieces.clear()  # once in memory is enough
+    if whole.count(b",") > _MOST_COMMAS:
+        raise ApiError(400, "The body holds too many values; send one request for each recording.")
     try:
         document = json.loads(whole, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -453,5 +459,6 @@ def _too_slow() -> ApiError:
 
 
 def _no_room(error: OSError) -> ApiError:
-    del error  # what is wrong with our disk is for the operator, who sees it in the log and at /readyz
+    # What is wrong with our disk is for the operator alone.
+    _LOG.error("an upload cannot be kept", extra={"why": error.strerror or type(error).__name__})
     return ApiError(503, "The server cannot keep the upload now; try again later.", retry_after_s=30.0)

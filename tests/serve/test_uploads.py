@@ -233,6 +233,7 @@ class TestBase64:
             b'{"a": NaN}',
             b"[" * 100_000,
             b'{"a": ' + b"9" * 9_000 + b"}",
+            b'{"a": [' + b"[]," * 10_001 + b"0]}",
         ],
     )
     def test_refuses_what_is_no_json_object(self, client: httpx.Client, content: bytes) -> None:
@@ -360,7 +361,9 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, caplog: pytest.L
     app = guarded_app(settings, ToldEngine(human()))
     gone = replace(settings, data_dir=tmp_path / "elsewhere")  # a folder that is not there refuses files likewise
     app.state.settings = gone
-    with caplog.at_level(logging.CRITICAL), listening(app) as port:
+    with listening(app) as port:
         answer = httpx.post(f"http://127.0.0.1:{port}/api/predict", files={"audio": ("a", b"x")}, verify=False)
     assert (answer.status_code, answer.json()["status"]) == (503, "error")
     assert int(answer.headers["retry-after"]) > 0
+    (said,) = (record for record in caplog.records if record.name == "spoofcheck.serve.uploads")
+    assert (said.levelno, said.why) == (logging.ERROR, "No such file or directory")
