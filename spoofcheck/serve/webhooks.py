@@ -256,6 +256,8 @@ class Webhooks:
         addresses = await anyio.to_thread.run_sync(
             self._resolve, receiver.host, receiver.port, limiter=self._looking_up, abandon_on_cancel=True
         )
+        if not addresses:  # the name server may know it again in a while
+            raise ConnectionError("the name has no address")
         address = chosen_address(receiver, addresses)
         named = f"[{receiver.host}]" if ":" in receiver.host else receiver.host
         called = f"[{address}]" if isinstance(address, IPv6Address) else str(address)

@@ -201,6 +201,15 @@ def test_a_name_that_leads_inside_is_not_called(case: Case) -> None:
 ALLOWED = parse_receivers(["hooks.example.org", "private:crm.lan:8443", "http://localhost:9000", "http://[::1]:9000"])
 
 
+def test_a_name_server_that_fails_is_asked_again(case: Case) -> None:
+    answers = [[], [ip_address("127.0.0.1")]]
+    with listening() as inbox:
+        job = case.over(inbox.entry)
+        case.tell(job, [inbox.entry], lambda _host, _port: answers.pop(0))
+    assert len(inbox.received) == 1
+    assert case.outcomes() == {"told": 1.0}
+
+
 def test_the_operators_list() -> None:
     assert list(ALLOWED) == [
         Receiver("https", "hooks.example.org", 443),
