@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -55,6 +56,7 @@ def run(settings: Settings, listens: Callable[[str], None]) -> None:
         UsageError: the settings cannot be honoured, or the address cannot be bound.
     """
     configure()
+    os.umask(0o077)  # databases and results, too, are nobody else's
     app = build_app(settings)
     with _bound(settings) as sock:
         config = uvicorn.Config(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from spoofcheck.serve.datafolder import DataFolder
-from spoofcheck.serve.engine import Engine, model_pool, remove_job_files
+from spoofcheck.serve.engine import Engine, model_pool, remove_job_files, remove_uploads
 from spoofcheck.serve.jobs import JobStore
 from spoofcheck.serve.metrics import Metrics
 from spoofcheck.serve.models import Job
@@ -60,8 +59,12 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
             engine = Engine(settings, store, metrics, model_pool(settings, metrics), webhooks.tell)
             made = Service(settings, engine, store, metrics, webhooks)
             await engine.start()
+            served = {None, *(model.name for model in engine.models)}
             for job in store.queued():
-                engine.resume(job)
+                if job.options.model in served:
+                    engine.resume(job)
+                else:
+                    _give_up(made, job)
             for job in store.webhooks_pending():
                 webhooks.tell(job)
             _LOG.info("ready", extra={"jobs_again": len(again), "jobs_failed": len(failed), "files_removed": removed})
@@ -84,11 +87,20 @@ async def forget(made: Service, job_id: str) -> None:
     await asyncio.to_thread(made.store.delete, job_id)
 
 
+def _give_up(made: Service, job: Job) -> None:
+    """A job waits for a model that this server was started without."""
+    made.store.fail(job.id, f"The server was started again without the model {job.options.model}; send it once more.")
+    if not made.settings.keep_uploads:
+        remove_uploads(job)
+
+
 async def _expire(made: Service) -> None:
     while True:
-        with contextlib.suppress(OSError):  # a full disk is told of where it matters
+        try:
             for job_id in await asyncio.to_thread(made.store.expired, made.settings.keep_results_s):
                 await forget(made, job_id)
+        except Exception:  # a full disk, or a database that is held: the next round may do it
+            _LOG.exception("results that are too old stay")
         await asyncio.sleep(_EXPIRE_EVERY_S)
 
 

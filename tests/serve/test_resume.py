@@ -11,7 +11,7 @@ import pytest
 from spoofcheck.errors import UsageError
 from spoofcheck.serve.datafolder import DataFolder
 from spoofcheck.serve.jobs import JobStore
-from spoofcheck.serve.models import JobState
+from spoofcheck.serve.models import JobOptions, JobState
 from spoofcheck.serve.settings import Settings
 from tests.support.audio import human_speech, write_wav
 from tests.support.models import tiny_bundle
@@ -46,8 +46,12 @@ def test_a_killed_server_goes_on_where_it_was(tiny_model: Path, tmp_path: Path, 
     while any(is_alive(pid) for pid in started):
         assert time.monotonic() < end_s, "a model process outlived its server"
         time.sleep(0.05)
+    assert not [path for path in data_dir.rglob("*") if path.stat().st_mode & 0o077], "others may look at it"
     (data_dir / "incoming" / "half-an-upload").touch()
     (data_dir / "jobs" / "nobodys").mkdir()
+    store = JobStore(data_dir / "jobs.sqlite")
+    without_model = store.create("local", JobOptions(model="gone"), []).id
+    store.close()
 
     other_model = tiny_bundle(tmp_path / "other", seed=1)
     with (
@@ -58,6 +62,7 @@ def test_a_killed_server_goes_on_where_it_was(tiny_model: Path, tmp_path: Path, 
         assert not list((data_dir / "incoming").iterdir())
         status = wait_for(client, job_id, "done")
         assert status["attempts"] == 2
+        assert "without the model gone" in wait_for(client, without_model, "failed")["error"]
         result = client.get(status["result_url"]).json()
         assert [(finding["path"], finding["duration_s"]) for finding in result["findings"]] == [("long.wav", LONG_S)]
         assert [path.name for path in (data_dir / "jobs" / job_id).iterdir()] == ["result.json"]
