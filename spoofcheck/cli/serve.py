@@ -170,7 +170,8 @@ def serve(
             threshold_llr=threshold,
             prior_synthetic=prior,
             controls=controls,
-            data_dir=default_data_dir() if data_dir is None else data_dir,
+            # Jobs keep paths; the next start may be from elsewhere.
+            data_dir=default_data_dir() if data_dir is None else data_dir.absolute(),
             keep_uploads=keep_uploads,
             keep_results_s=keep_hours * 3600,
             max_upload_bytes=max_upload * MB,

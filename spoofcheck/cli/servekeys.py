@@ -41,9 +41,9 @@ def add(
     keys: Keys = None,
 ) -> int:
     """Make a key and print it once, alone on its line; only its hash is kept."""
+    path = _file(keys)
     from spoofcheck.serve.keys import add_key
 
-    path = _file(keys)
     key, entry = add_key(
         path,
         name,
@@ -67,12 +67,12 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="Write JSON to standard output instead of a table.")] = False,
 ) -> int:
     """List keys, those that were revoked too; never the keys themselves, nor their hashes."""
+    path = _file(keys)
     from rich.console import Console
     from rich.table import Table
 
     from spoofcheck.serve.keys import read_keys
 
-    path = _file(keys)
     kept = read_keys(path)
     if json:
         typer.echo(kept.model_dump_json(indent=2, exclude={"keys": {"__all__": {"hash"}}}))
@@ -99,9 +99,9 @@ def revoke(
     keys: Keys = None,
 ) -> int:
     """Revoke a key: a running server refuses it from its next request on."""
+    path = _file(keys)
     from spoofcheck.serve.keys import revoke_key
 
-    path = _file(keys)
     entry = revoke_key(path, name)
     typer.echo(printable(f"{path}: revoked the key of {entry.name} ({entry.id})"), err=True)
     return ExitStatus.CLEAR

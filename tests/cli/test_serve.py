@@ -11,6 +11,8 @@ import pytest
 
 from spoofcheck.cli import run
 from spoofcheck.cli.status import ExitStatus
+from spoofcheck.serve import server
+from spoofcheck.serve.settings import Settings
 
 
 def refusal(capsys: pytest.CaptureFixture[str], tmp_path: Path, *options: str) -> str:
@@ -26,20 +28,37 @@ def test_other_addresses_need_keys(capsys: pytest.CaptureFixture[str], tmp_path:
     assert not (tmp_path / "data").exists()
 
 
+def test_jobs_are_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Settings] = []
+    monkeypatch.setattr(server, "run", lambda settings, _listens: served.append(settings))
+    monkeypatch.chdir(tmp_path)
+    assert run(["serve", "--data-dir", "data"]) == ExitStatus.CLEAR
+    assert served[0].jobs_dir == tmp_path / "data" / "jobs"
+
+
 def test_an_address_that_is_taken(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert f"--port {port}" in refusal(capsys, tmp_path, "--port", port)
 
 
-def test_the_missing_extra_is_named() -> None:
+@pytest.mark.parametrize(
+    ("missing", "arguments"),
+    [
+        ("fastapi", ["--port", "0"]),
+        ("argon2", ["keys", "add", "x"]),
+        ("argon2", ["keys", "list"]),
+        ("argon2", ["keys", "revoke", "x"]),
+    ],
+)
+def test_the_missing_extra_is_named(missing: str, arguments: list[str]) -> None:
     code = (
-        "import sys; sys.modules['fastapi'] = None\n"
+        f"import sys; sys.modules[{missing!r}] = None\n"
         "from spoofcheck.cli import run\n"
-        "sys.exit(run(['serve', '--port', '0']))"
+        f"sys.exit(run(['serve', *{arguments!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == ExitStatus.FAILED
     assert done.stderr.splitlines() == [
-        "spoofcheck: fastapi is not installed; the service needs: pip install 'spoofcheck[serve]'"
+        f"spoofcheck: {missing} is not installed; the service needs: pip install 'spoofcheck[serve]'"
     ]
