@@ -21,7 +21,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 import anyio
@@ -45,6 +45,11 @@ _LOOK_UPS_AT_ONCE = 4
 SECRET_CHARS = range(16, 257)
 
 _HOST = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>\d{1,5}))?")
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""RFC 6052, section 2.1."""
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""All that IANA gives out (RFC 4291, section 2.4)."""
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], list[Address]]
@@ -165,13 +170,28 @@ def chosen_address(receiver: Receiver, addresses: Sequence[Address]) -> Address:
     if not addresses:
         raise NotAllowedError("its name has no address")
     for address in addresses:
-        plain = address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+        plain = _without_translation(address)
         if receiver.scheme == "http":
             if not plain.is_loopback:
                 raise NotAllowedError("plain HTTP is for this machine alone")
-        elif not receiver.is_private and (not plain.is_global or plain.is_multicast):
+        elif not (receiver.is_private or _is_public(plain)):
             raise NotAllowedError("its address is not a public one")
     return addresses[0]
+
+
+def _without_translation(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one leads to, through this machine, a 6to4 relay or a NAT64 gateway."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _is_public(address: Address) -> bool:
+    # `is_global` holds for some that IANA has given to nobody, and for ::127.0.0.1.
+    is_given = isinstance(address, IPv4Address) or address in _GLOBAL_UNICAST
+    return is_given and address.is_global and not address.is_multicast
 
 
 class Webhooks:

@@ -266,7 +266,12 @@ PUBLIC, PRIVATE, PLAIN = ALLOWED[0], ALLOWED[1], ALLOWED[2]
 
 @pytest.mark.parametrize(
     ("receiver", "address"),
-    [(PUBLIC, "93.184.215.14"), (PUBLIC, "2606:4700::1"), (PRIVATE, "10.1.2.3"), (PLAIN, "127.0.0.1"), (PLAIN, "::1")],
+    [
+        *((PUBLIC, address) for address in ("93.184.215.14", "2606:4700::1", "64:ff9b::5db8:d70e")),
+        (PRIVATE, "10.1.2.3"),
+        (PLAIN, "127.0.0.1"),
+        (PLAIN, "::1"),
+    ],
 )
 def test_addresses_that_may_be_called(receiver: Receiver, address: str) -> None:
     assert str(chosen_address(receiver, [ip_address(address)])) == address
@@ -280,6 +285,8 @@ def test_addresses_that_may_be_called(receiver: Receiver, address: str) -> None:
             for address in ("127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1")
         ),
         *((PUBLIC, address) for address in ("::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1", "fc00::1", "224.0.0.1")),
+        *((PUBLIC, address) for address in ("64:ff9b::7f00:1", "64:ff9b:1::a01:203", "2002:7f00:1::", "::127.0.0.1")),
+        *((PUBLIC, address) for address in ("fec0::1", "ff02::1", "::ffff:0:7f00:1", "2001:0:7f00:1::")),
         (PLAIN, "10.1.2.3"),
         (PLAIN, "93.184.215.14"),
     ],
