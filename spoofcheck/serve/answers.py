@@ -25,24 +25,26 @@ _EVERYWHERE = (401, 421, 422, 429, 500)
 _WITH_RETRY = {429, 503}
 
 
-def errors(*statuses: int, open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
+def errors(*statuses: int, open_to_all: bool = False, is_json: bool = True) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation: these statuses and those that every operation has.
 
     Args:
         statuses: beside those.
         open_to_all: whether no key is asked for, and no rate counted.
+        is_json: whether the operation answers JSON where it succeeds; of others, too, errors are JSON.
     """
     everywhere = (421, 500) if open_to_all else _EVERYWHERE
-    return {status: _error(status) for status in sorted({*statuses, *everywhere})}
+    return {status: _error(status, is_json) for status in sorted({*statuses, *everywhere})}
 
 
-def _error(status: int) -> dict[str, Any]:
+def _error(status: int, is_json: bool) -> dict[str, Any]:
     example = {"status": "error", "message": _MESSAGES[status]}
-    answer: dict[str, Any] = {
-        "model": ErrorBody,
-        "description": _MESSAGES[status],
-        "content": {"application/json": {"example": example}},
-    }
+    content: dict[str, Any] = {"example": example}
+    answer: dict[str, Any] = {"description": _MESSAGES[status], "content": {"application/json": content}}
+    if is_json:
+        answer["model"] = ErrorBody
+    else:  # FastAPI would put a model under the operation's own media type; other operations make it a component
+        content["schema"] = {"$ref": f"#/components/schemas/{ErrorBody.__name__}"}
     if status in _WITH_RETRY:
         answer["headers"] = {
             "Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}},

@@ -23,6 +23,7 @@ from spoofcheck.schema import Finding, ScanDocument, Verdict
 from spoofcheck.serve.access import Caller, ShownKey, ShownToken, access_of, caller
 from spoofcheck.serve.answers import errors
 from spoofcheck.serve.errors import ApiError, ErrorBody
+from spoofcheck.serve.examples import PREDICTION, VOICE_DETECTION
 from spoofcheck.serve.explanation import (
     Classification,
     Opinion,
@@ -66,6 +67,8 @@ NO_DEEPFAKE: Final = "\N{LARGE GREEN CIRCLE} Audio appears authentic."
 """The label lines of the older API, word for word: its clients look for the first. They are its words, not findings."""
 
 _OPTIONS: Final = JobOptions(channels="mix", acoustics=True, pictures=False)
+_FOR_TEXT: Final = JobOptions(channels="mix", acoustics=False, pictures=False)
+"""The text says nothing of what is measured beside the score, and measuring takes longer than scoring."""
 
 Result = TypeVar("Result")
 
@@ -147,9 +150,13 @@ class _TextHead(_Camel):
 class VoiceDetection(_Told, _VoiceHead):
     """The answer of `POST /api/voice-detection`; the older contract's fields come first."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [VOICE_DETECTION]})
+
 
 class Prediction(_Told, _TextHead):
     """The answer of `POST /api/predict` to `Accept: application/json`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [PREDICTION]})
 
     scan: dict[str, Any] = Field(description="the document that `spoofcheck scan --json` writes (docs/json.md)")
 
@@ -172,7 +179,11 @@ Who = Annotated[Caller, Depends(contract_caller)]
 
 _ERRORS: Final = {
     **{status: said for status, said in errors(400, 403, 408, 413, 415, 503).items() if status != 401},
-    403: {"model": ErrorBody, "description": "No valid key; or a page of another site asks."},
+    403: {
+        "model": ErrorBody,
+        "description": "No valid key; or a page of another site asks.",
+        "content": {"application/json": {"example": {"status": "error", "message": "The API key is not valid."}}},
+    },
 }
 
 
@@ -223,7 +234,7 @@ async def voice_detection(request: Request, who: Who) -> VoiceDetection:
             upload = await keep_base64(asked.audio_base64, None, settings.incoming_dir, limits)
             del asked
         await anyio.to_thread.run_sync(_check_content, upload, audio_format)
-        result = await _examined(request, who, upload)
+        result = await _examined(request, who, upload, _OPTIONS)
     finally:
         discard([] if upload is None else [upload])
     return VoiceDetection(language=language, **_fields(result, settings.prior_synthetic))
@@ -269,9 +280,10 @@ async def predict(request: Request, who: Who) -> Response:
             raise ApiError(422, "Send one recording as the multipart field 'audio', with a file name.")
         # The older client looks for words anywhere in the answer: its own file name must not be among them.
         upload = found[0].model_copy(update={"display_name": "audio"})
-        result = await _examined(request, who, upload)
+        wants_json = prefers_json(request.headers.get("accept", ""))
+        result = await _examined(request, who, upload, _OPTIONS if wants_json else _FOR_TEXT)
     text = prediction_text(result.finding, result.told)
-    if not prefers_json(request.headers.get("accept", "")):
+    if not wants_json:
         return PlainTextResponse(text)
     full = Prediction(
         text=text,
@@ -327,12 +339,12 @@ class _Examined:
     window_threshold_llr: float
 
 
-async def _examined(request: Request, who: Caller, upload: Upload) -> _Examined:
+async def _examined(request: Request, who: Caller, upload: Upload, options: JobOptions) -> _Examined:
     settings: Settings = request.app.state.settings
     engine = service(request).engine
     engine.check_room(1)
     await access_of(request).charge(who, [upload])
-    document = await _unless_gone(request, engine.examine([upload], _OPTIONS))
+    document = await _unless_gone(request, engine.examine([upload], options))
     finding, calibration = document.findings[0], document.model.calibration
     told, threshold_llr = opinion(finding, settings.prior_synthetic), document.options.window_threshold_llr
     if told is None or calibration is None or threshold_llr is None:

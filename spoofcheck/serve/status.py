@@ -82,6 +82,8 @@ class JobStatus(Value):
 class JobList(Value):
     """The caller's jobs."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"scans": [_EXAMPLE]}]})
+
     scans: tuple[JobStatus, ...] = Field(description="newest first, at most a hundred")
 
 

@@ -14,14 +14,16 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from spoofcheck.document import parse_document
 from spoofcheck.render import Format, render
 from spoofcheck.schema import ModelInfo, ScanDocument
 from spoofcheck.serve.access import Caller, access_of, caller
 from spoofcheck.serve.answers import errors
+from spoofcheck.serve.engine import remove_job_files
 from spoofcheck.serve.errors import ApiError
+from spoofcheck.serve.examples import MODEL_LIST, SCAN_DOCUMENT
 from spoofcheck.serve.jobs import new_id
 from spoofcheck.serve.models import OVER, Job, JobOptions, JobState, Upload, Value
 from spoofcheck.serve.security import REPORT_POLICY
@@ -106,6 +108,8 @@ class ServedModel(Value):
 
 class ModelList(Value):
     """The models of this server."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [MODEL_LIST]})
 
     models: tuple[ServedModel, ...] = Field(description="the default one first")
 
@@ -213,7 +217,10 @@ async def list_scans(who: TheCaller, made: TheService) -> JobList:
     responses={
         **errors(404),
         202: {"model": JobStatus, "description": "It waits or runs: its progress."},
-        200: {"description": "It is done: the document that `spoofcheck scan --json` writes."},
+        200: {
+            "description": "It is done: the document that `spoofcheck scan --json` writes.",
+            "content": {"application/json": {"example": SCAN_DOCUMENT}},
+        },
     },
     tags=["scans"],
 )
@@ -239,7 +246,10 @@ async def get_status(job: OwnJob, made: TheService) -> JobStatus:
 @router.get(
     "/v1/scans/{scan_id}/report.html",
     response_class=HTMLResponse,
-    responses=errors(404, 409),
+    responses={
+        **errors(404, 409, is_json=False),
+        200: {"content": {"text/html": {"example": "<!doctype html><title>Evidence report</title>"}}},
+    },
     tags=["scans"],
 )
 async def get_report(job: OwnJob) -> Response:
@@ -253,7 +263,7 @@ async def get_report(job: OwnJob) -> Response:
 @router.get(
     "/v1/scans/{scan_id}/events",
     response_class=EventSourceResponse,
-    responses={**errors(404), 200: {"content": {"text/event-stream": {"example": _EVENT_EXAMPLE}}}},
+    responses={**errors(404, is_json=False), 200: {"content": {"text/event-stream": {"example": _EVENT_EXAMPLE}}}},
     tags=["scans"],
 )
 async def follow_scan(job: OwnJob, made: TheService) -> AsyncIterator[ServerSentEvent]:
@@ -311,7 +321,7 @@ async def readyz(made: TheService) -> Health:
 @router.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses={**errors(), 200: {"content": {"text/plain": {"example": "spoofcheck_queue_files 0.0\n"}}}},
+    responses={**errors(is_json=False), 200: {"content": {"text/plain": {"example": "spoofcheck_queue_files 0.0\n"}}}},
     tags=["operation"],
 )
 async def metrics(_who: TheCaller, made: TheService) -> Response:
@@ -365,16 +375,20 @@ def _check_options(options: ScanOptions, made: Service) -> None:
 async def _kept(made: Service, who: Caller, options: ScanOptions, uploads: Sequence[Upload]) -> Job:
     """The new job, its files in a folder of its own."""
     job_id = new_id()
-    files = await asyncio.to_thread(_moved, uploads, made.settings.jobs_dir / job_id)
-    return await asyncio.to_thread(
-        made.store.create,
-        who.name,
-        options.job_options(),
-        files,
-        job_id=job_id,
-        webhook_url=options.webhook,
-        webhook_secret=None if options.webhook is None else options.webhook_secret,
-    )
+    try:
+        files = await asyncio.to_thread(_moved, uploads, made.settings.jobs_dir / job_id)
+        return await asyncio.to_thread(
+            made.store.create,
+            who.name,
+            options.job_options(),
+            files,
+            job_id=job_id,
+            webhook_url=options.webhook,
+            webhook_secret=None if options.webhook is None else options.webhook_secret,
+        )
+    except BaseException:  # nobody knows of the folder
+        await asyncio.to_thread(remove_job_files, made.settings, job_id)
+        raise
 
 
 def _moved(uploads: Sequence[Upload], folder: Path) -> list[Upload]:

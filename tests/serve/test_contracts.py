@@ -213,6 +213,8 @@ class TestTold:
         assert answer["inconclusive"] is (told.verdict is Verdict.INCONCLUSIVE)
         assert (answer["verdict"] in FLAGGED) is (told.verdict in FLAGGED)
         assert answer["windows"]["count"] == len(told.windows)
+        # A text that says nothing of measures costs none.
+        assert [options.acoustics for options in engine.asked[-3:]] == [False, True, True]
 
     @pytest.mark.parametrize(
         "told",

@@ -14,9 +14,13 @@ import numpy as np
 import pytest
 
 from spoofcheck.cli import run
-from spoofcheck.schema import ScanDocument
+from spoofcheck.document import parse_document
+from spoofcheck.schema import ScanDocument, Verdict
+from spoofcheck.serve.contracts import Prediction, VoiceDetection
+from spoofcheck.serve.examples import MODEL_LIST, PREDICTION, SCAN_DOCUMENT, VOICE_DETECTION
 from spoofcheck.serve.jobs import JobStore
 from spoofcheck.serve.models import JobOptions, Upload
+from spoofcheck.serve.v1 import ModelList
 from tests.serve.conftest import Whole
 from tests.support.audio import human_speech, write_wav
 from tests.support.server import wait_for
@@ -239,3 +243,25 @@ def test_every_operation_is_described_with_its_errors(client: httpx.Client) -> N
                     for status, answer in operation["responses"].items()
                     if int(status) >= 400
                 ), path
+            for status, answer in operation["responses"].items():
+                for kind, content in answer.get("content", {}).items():
+                    assert path == "/" or path.startswith("/page") or has_example(content, described), (
+                        path,
+                        status,
+                        kind,
+                    )
+
+
+def has_example(content: dict[str, Any], described: dict[str, Any]) -> bool:
+    schema = content.get("schema", {})
+    model = described["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {})
+    if model.get("properties", {}).keys() == {"status"}:  # its one field says what it is
+        return True
+    return "example" in content or "examples" in model
+
+
+def test_examples_are_what_they_are_examples_of() -> None:
+    assert parse_document(json.dumps(SCAN_DOCUMENT).encode()).findings[0].verdict is Verdict.SPOOF
+    assert ModelList.model_validate(MODEL_LIST).models[0].default
+    assert VoiceDetection.model_validate(VOICE_DETECTION).model_dump(by_alias=True).keys() == VOICE_DETECTION.keys()
+    assert Prediction.model_validate(PREDICTION).model_dump(by_alias=True).keys() == PREDICTION.keys()

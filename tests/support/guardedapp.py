@@ -34,6 +34,7 @@ class ToldEngine:
     told: Finding
     seen: list[tuple[Upload, bytes, int]] = field(default_factory=list)
     """Every upload with its bytes, and the permissions of its file."""
+    asked: list[JobOptions] = field(default_factory=list)
     waits: bool = False
     is_full: bool = False
     was_cancelled: threading.Event = field(default_factory=threading.Event)
@@ -47,6 +48,7 @@ class ToldEngine:
             raise ApiError(429, "Too many recordings are waiting; try again later.", 5.0)
 
     async def examine(self, uploads: Sequence[Upload], options: JobOptions) -> ScanDocument:
+        self.asked.append(options)
         for upload in uploads:
             self.seen.append((upload, upload.path.read_bytes(), stat.S_IMODE(upload.path.stat().st_mode)))
         if self.error is not None:
