@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from spoofcheck.cli.calibrate import calibrate
 from spoofcheck.cli.export import export
 from spoofcheck.cli.importing import import_, pull
 from spoofcheck.cli.status import ExitStatus
+
+if TYPE_CHECKING:
+    from spoofcheck.nets.config import AnyModelConfig
 
 app = typer.Typer(name="models", help="The models: list, show, verify, pull, import.", no_args_is_help=True)
 
@@ -22,7 +25,7 @@ def list_() -> None:
     from rich.text import Text
 
     from spoofcheck.errors import ModelError
-    from spoofcheck.nets.config import ModelConfig, read_any_config
+    from spoofcheck.nets.config import read_any_config
     from spoofcheck.nets.index import WEIGHTS_FILE, list_models, list_user_models, read_index
     from spoofcheck.render.text import printable
     from spoofcheck.resources import models_dir, user_models_dir
@@ -31,9 +34,9 @@ def list_() -> None:
     own = list_user_models()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("model", "task", "version", "architecture", "size", "licence", ""):
-        # The name is what other commands take: a narrow terminal must not break it; the rest must not be cut short.
+        # A narrow terminal must break neither the name, which other commands take, nor a mark; the rest must not be cut short.
         table.add_column(
-            heading, justify="right" if heading == "size" else "left", no_wrap=heading == "model", overflow="fold"
+            heading, justify="right" if heading == "size" else "left", no_wrap=heading in ("model", ""), overflow="fold"
         )
     for name in list_models():
         config = read_any_config(models_dir() / name)
@@ -42,10 +45,10 @@ def list_() -> None:
             name,
             config.task,
             config.version,
-            config.architecture,
+            _made_of(config),
             f"{size_bytes / 1e6:.1f} MB",
             config.licence,
-            "default" if name == index.default else "",
+            "default" if name == index.default else "uncalibrated" if _is_uncalibrated(config) else "",
         )
     for name in own:
         directory = user_models_dir() / name
@@ -55,15 +58,14 @@ def list_() -> None:
         except (ModelError, OSError) as error:
             table.add_row(name, "", "", Text(printable(f"damaged: {error}")), "", "", "yours")
             continue
-        uncalibrated = isinstance(config, ModelConfig) and config.calibration is None
         table.add_row(
             name,
             config.task,
             Text(printable(config.version)),
-            config.architecture,
+            _made_of(config),
             f"{size_bytes / 1e6:,.1f} MB",
             Text(printable(config.licence)),
-            "yours, uncalibrated" if uncalibrated else "yours",
+            "yours, uncalibrated" if _is_uncalibrated(config) else "yours",
         )
     console = Console()
     console.print(table)
@@ -72,6 +74,17 @@ def list_() -> None:
     for name, entry in index.published.items():
         if name not in own:
             typer.echo(f"published: {name}, {entry.licence}: spoofcheck models pull {name}")
+
+
+def _is_uncalibrated(config: AnyModelConfig) -> bool:
+    return config.task == "detector" and config.calibration is None
+
+
+def _made_of(config: AnyModelConfig) -> str:
+    """The architecture; of an ensemble only its members, without weights and hashes."""
+    if config.task == "detector" and config.back_end.kind == "ensemble":
+        return f"ensemble of {', '.join(member.model for member in config.back_end.members)}"
+    return config.architecture
 
 
 @app.command("show")

@@ -186,7 +186,7 @@ def test_an_ensemble_that_dev_cannot_calibrate_is_written_without(
     (finding,) = Scanner(model, ScanOptions(device="cpu", trace=False)).findings(
         [next((folder / "eval").glob("*.wav"))]
     )
-    assert (finding.verdict, finding.llr) == (Verdict.UNCALIBRATED, None)
+    assert (finding.verdict, finding.spoof_llr) == (Verdict.UNCALIBRATED, None)
     assert finding.raw_score is not None
 
 
