@@ -34,7 +34,7 @@ def list_() -> None:
     own = list_user_models()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("model", "task", "version", "architecture", "size", "licence", ""):
-        # A narrow terminal must break neither the name, which other commands take, nor a mark; the rest must not be cut short.
+        # A narrow terminal must break neither a name, which other commands take, nor a mark; the rest is not cut short.
         table.add_column(
             heading, justify="right" if heading == "size" else "left", no_wrap=heading in ("model", ""), overflow="fold"
         )
