@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -167,18 +168,18 @@ def serve(
             more_models=tuple(models[1:]),
             device=device,
             workers=workers,
-            threshold_llr=threshold,
+            threshold_llr=None if threshold is None else _finite("--threshold", threshold),
             prior_synthetic=prior,
             controls=controls,
             # Jobs keep paths; the next start may be from elsewhere.
             data_dir=default_data_dir() if data_dir is None else data_dir.absolute(),
             keep_uploads=keep_uploads,
-            keep_results_s=keep_hours * 3600,
+            keep_results_s=_finite("--keep-hours", keep_hours) * 3600,
             max_upload_bytes=max_upload * MB,
-            max_duration_s=max_duration * 60,
-            request_deadline_s=deadline,
+            max_duration_s=_finite("--max-duration", max_duration) * 60,
+            request_deadline_s=_finite("--deadline", deadline),
             queue_limit=queue,
-            shutdown_grace_s=grace,
+            shutdown_grace_s=_finite("--grace", grace),
             rate_per_minute=rate,
             keys_file=default_keys_file() if keys is None else keys,
             allowed_hosts=tuple(allowed_host or ()),
@@ -188,6 +189,13 @@ def serve(
         lambda address: typer.echo(f"spoofcheck: serving at {address} (Ctrl-C ends it)", err=True),
     )
     return ExitStatus.CLEAR
+
+
+def _finite(option: str, value: float) -> float:
+    """What passes every comparison with a bound, and none."""
+    if not math.isfinite(value):
+        raise UsageError(f"{option} {value}: not a finite number")
+    return value
 
 
 def _model(name: str) -> str | Path:

@@ -380,6 +380,8 @@ def hop_samples(options: ScanOptions, window_samples: int) -> int:
 
 
 def _check_options(options: ScanOptions) -> None:
+    if options.threshold_llr is not None and not math.isfinite(options.threshold_llr):
+        raise UsageError(f"--threshold {options.threshold_llr}: an LLR is a finite number")
     for option, is_given in (
         ("--tracer", options.tracer is not None),
         ("--trace-all", options.trace_all),

@@ -111,6 +111,7 @@ def folder(tmp_path: Path) -> Path:
 def test_exit_codes_follow_the_findings(scan, folder: Path) -> None:
     write_noise(folder / "a.wav")
     assert scan("--no-vad", "--threshold", "-100", folder)[0] == 1
+    assert scan("--threshold", "nan", folder)[0] == 2
     assert scan("--no-vad", "--threshold", "100", folder)[0] == 0
     assert scan("--threshold", "100", folder)[0] == 3, "noise has no speech: nothing was scored"
     (folder / "b.wav").write_text("no audio")

@@ -28,6 +28,11 @@ def test_other_addresses_need_keys(capsys: pytest.CaptureFixture[str], tmp_path:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("option", ["--threshold", "--keep-hours", "--max-duration", "--deadline", "--grace"])
+def test_numbers_without_a_size(capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str) -> None:
+    assert f"{option} inf" in refusal(capsys, tmp_path, option, "inf")
+
+
 def test_jobs_are_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Settings] = []
     monkeypatch.setattr(server, "run", lambda settings, _listens: served.append(settings))
