@@ -74,7 +74,7 @@ _ASCII_MARKS = {
 _ASCII_SIGNS = str.maketrans({"≥": ">=", "≤": "<=", MISSING: "-", "±": "+-"})
 
 _OWN_LICENCE = "Apache-2.0"
-"""Of spoofcheck and what is shipped with it: a model under another one is told of with every result."""
+"""What the licences of spoofcheck and of all it ships begin with: a model under another is told of in every result."""
 _UNCALIBRATED = "not calibrated: raw scores only, no likelihood ratio, no verdict"
 _INTERRUPTED = "INTERRUPTED: inputs that had not been reached are missing from this result."
 
@@ -151,7 +151,7 @@ def summary(document: ScanDocument) -> str:
 def _licences(document: ScanDocument) -> Iterator[str]:
     """A line for every model under a licence other than spoofcheck's own."""
     for model in (document.model, document.tracer):
-        if model is not None and model.licence != _OWN_LICENCE:
+        if model is not None and not model.licence.startswith(_OWN_LICENCE):
             yield f"Licence of {printable(model.name)}: {printable(model.licence)}"
 
 
