@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spoofcheck.cli.scan import DEVICE_HELP, DEVICES, parse_batch_size
+from spoofcheck.cli.options import batch_size_option, device_option, parse_batch_size, workers_option
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import UsageError
 
@@ -65,22 +65,9 @@ def calibrate(
             show_default="NAME in your own models",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(metavar=DEVICES, help=DEVICE_HELP, rich_help_panel=_SCORING)] = "auto",
-    batch_size: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|N", help="Windows per forward pass; never changes results.", rich_help_panel=_SCORING
-        ),
-    ] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Threads that read ahead; never changes results.",
-            rich_help_panel=_SCORING,
-            show_default="by cores",
-        ),
-    ] = None,
+    device: Annotated[str, device_option(_SCORING)] = "auto",
+    batch_size: Annotated[str, batch_size_option(_SCORING)] = "auto",
+    workers: Annotated[int | None, workers_option(_SCORING)] = None,
     work: Annotated[
         Path | None,
         typer.Option(

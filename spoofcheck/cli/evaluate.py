@@ -20,8 +20,8 @@ from spoofcheck.cli.measuring import (
     contenders_of,
     measure,
 )
+from spoofcheck.cli.options import batch_size_option, device_option, parse_batch_size, workers_option
 from spoofcheck.cli.output import STDOUT, check_outputs, write_output
-from spoofcheck.cli.scan import DEVICE_HELP, DEVICES, parse_batch_size
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import OutputError
 
@@ -127,7 +127,7 @@ def evaluate(
             rich_help_panel=_SCORING,
         ),
     ] = Windows.ALL,
-    device: Annotated[str, typer.Option(metavar=DEVICES, help=DEVICE_HELP, rich_help_panel=_SCORING)] = "auto",
+    device: Annotated[str, device_option(_SCORING)] = "auto",
     devices: Annotated[
         int | None,
         typer.Option(
@@ -148,21 +148,8 @@ def evaluate(
             show_default="1, or torchrun's",
         ),
     ] = None,
-    batch_size: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|N", help="Windows per forward pass; never changes results.", rich_help_panel=_SCORING
-        ),
-    ] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Threads that read ahead; never changes results.",
-            rich_help_panel=_SCORING,
-            show_default="by cores",
-        ),
-    ] = None,
+    batch_size: Annotated[str, batch_size_option(_SCORING)] = "auto",
+    workers: Annotated[int | None, workers_option(_SCORING)] = None,
     work: Annotated[
         Path | None,
         typer.Option(

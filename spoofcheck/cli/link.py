@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spoofcheck.cli.hearing import hear, load_named_tracer, why_not
-from spoofcheck.cli.scan import DEVICE_HELP, DEVICES
+from spoofcheck.cli.options import device_option
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import UsageError
 
@@ -40,7 +40,7 @@ def link(
         ),
     ] = None,
     no_sources: Annotated[bool, typer.Option("--no-sources", help="Compare with the tracer's own alone.")] = False,
-    device: Annotated[str, typer.Option(metavar=DEVICES, help=DEVICE_HELP)] = "auto",
+    device: Annotated[str, device_option()] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Write JSON to standard output instead of a table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spoofcheck.cli.options import batch_size_option, device_option, parse_batch_size, workers_option
 from spoofcheck.cli.output import STDOUT, write_output
 from spoofcheck.cli.status import status_of
 from spoofcheck.errors import OutputError, UsageError
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from spoofcheck.schema import CaseInfo, ControlResult, Finding, ScanDocument, UnknownGroup
     from spoofcheck.types import Skipped
 
-DEVICES = "auto|cpu|cuda|cuda:N|mps"
-DEVICE_HELP = "Where the network runs; cuda: on every visible card, cuda:N: on one."
 LEDGER_NAME = "case.jsonl"
 """Of the ledger beside a case file."""
 _MAX_NOTE_CHARS = 4_000
@@ -165,7 +164,7 @@ def scan(
             show_default="names hold for this scan",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(metavar=DEVICES, help=DEVICE_HELP, rich_help_panel=_ANALYSIS)] = "auto",
+    device: Annotated[str, device_option(_ANALYSIS)] = "auto",
     precision: Annotated[
         Precision,
         typer.Option(
@@ -178,22 +177,9 @@ def scan(
         typer.Option(help="What runs the network; onnx needs the extra of that name.", rich_help_panel=_ANALYSIS),
     ] = Runtime.TORCH,
     batch_size: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|N",
-            help="Windows per forward pass on a GPU; a CPU takes one at a time.",
-            rich_help_panel=_ANALYSIS,
-        ),
+        str, batch_size_option(_ANALYSIS, "Windows per forward pass on a GPU; a CPU takes one at a time.")
     ] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Threads that read ahead; never changes results.",
-            rich_help_panel=_ANALYSIS,
-            show_default="by cores",
-        ),
-    ] = None,
+    workers: Annotated[int | None, workers_option(_ANALYSIS)] = None,
     isolate: Annotated[
         bool | None,
         typer.Option(
@@ -422,15 +408,6 @@ def scan(
     if written.problems:
         raise OutputError("; ".join(written.problems))
     return status_of(findings, scored, complete=complete)
-
-
-def parse_batch_size(text: str) -> int | None:
-    """Windows per forward pass as `--batch-size` gives them, None for `auto`. Raises UsageError for anything else."""
-    if text == "auto":
-        return None
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise UsageError(f"--batch-size {text}: neither 'auto' nor a number of windows above 0")
 
 
 def _excerpt_choice(wanted: bool, inputs: int) -> ExcerptChoice:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from spoofcheck.cli import servekeys
-from spoofcheck.cli.scan import DEVICE_HELP, DEVICES
+from spoofcheck.cli.options import device_option
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import UsageError
 
@@ -53,7 +53,7 @@ def serve(
             show_default="one per core on a CPU, at most 8; one on a GPU",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(metavar=DEVICES, help=DEVICE_HELP, rich_help_panel=_MODEL)] = "auto",
+    device: Annotated[str, device_option(_MODEL)] = "auto",
     threshold: Annotated[
         float | None,
         typer.Option(metavar="LLR", help="LLR from which an exhibit is spoof.", rich_help_panel=_MODEL),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spoofcheck.cli.hearing import hear, load_named_tracer, why_not
+from spoofcheck.cli.options import device_option
 from spoofcheck.cli.output import check_outputs, write_output
-from spoofcheck.cli.scan import DEVICE_HELP, DEVICES
 from spoofcheck.cli.status import ExitStatus
 from spoofcheck.errors import ModelError, OutputError, UsageError
 
@@ -41,7 +41,7 @@ Store = Annotated[
         show_default="sources.json in the user's data directory",
     ),
 ]
-On = Annotated[str, typer.Option("--device", metavar=DEVICES, help=DEVICE_HELP)]
+On = Annotated[str, device_option(None, "--device")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 

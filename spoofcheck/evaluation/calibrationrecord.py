@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from spoofcheck.errors import ModelError
 from spoofcheck.evaluation.clips import Clip
+from spoofcheck.nets.config import read_optional_record
 
 CALIBRATION_FILE = "calibration.json"
 
@@ -50,13 +50,7 @@ def read_calibration_record(directory: Path) -> CalibrationRecord | None:
     Raises:
         ModelError: it is damaged.
     """
-    path = directory / CALIBRATION_FILE
-    try:
-        return CalibrationRecord.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        raise ModelError(f"{path}: not a readable record of a calibration") from error
+    return read_optional_record(directory / CALIBRATION_FILE, CalibrationRecord, "record of a calibration")
 
 
 def present(clips: Sequence[Clip]) -> list[Clip]:

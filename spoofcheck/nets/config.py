@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,7 @@ from spoofcheck.errors import ModelError
 from spoofcheck.schema import TracingFigure, ValidationFigure, ValidityLimits
 
 CONFIG_FILE = "config.json"
+_Record = TypeVar("_Record", bound=BaseModel)
 
 
 class _Config(BaseModel):
@@ -572,6 +573,24 @@ def read_model_file(directory: Path, name: str) -> bytes:
         return (directory / name).read_bytes()
     except OSError as error:
         raise ModelError(f"{directory / name}: cannot be read ({error.strerror})") from error
+
+
+def read_optional_record(path: Path, form: type[_Record], what: str) -> _Record | None:
+    """A record beside a model's files; None where there is none.
+
+    Args:
+        form: of its JSON.
+        what: it is called when it is damaged.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    try:
+        return form.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise ModelError(f"{path}: not a readable {what}") from error
 
 
 def parse_config(data: bytes, source: Path) -> ModelConfig:

@@ -158,9 +158,7 @@ def write_origin(directory: Path, origin: Origin | None) -> None:
     """Record where the model in a directory came from, and the size and SHA-256 of its files as they are now."""
     entry = _entry_of(directory, read_any_config(directory).version)
     record = OwnModel(version=entry.version, files=entry.files, origin=origin)
-    beside = directory / f".{ORIGIN_FILE}.new"
-    beside.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    beside.replace(directory / ORIGIN_FILE)
+    write_whole(directory / ORIGIN_FILE, record)
 
 
 def list_models(directory: Path | None = None) -> tuple[str, ...]:
@@ -322,10 +320,15 @@ def write_index(directory: Path, default: str | None = None) -> ModelIndex:
         raise ModelError(f"{directory}: the default model must be a detector{f', not {default!r}' if default else ''}")
     published = {} if present is None else present.published
     index = ModelIndex(default=default or min(detectors), models=models, published=published)
-    beside = directory / f".{INDEX_FILE}.new"
-    beside.write_text(index.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    beside.replace(directory / INDEX_FILE)
+    write_whole(directory / INDEX_FILE, index)
     return index
+
+
+def write_whole(path: Path, content: BaseModel) -> None:
+    """Write a file as JSON; it takes the place of what was there only when it is complete."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    beside.replace(path)
 
 
 def file_sha256(path: Path) -> str:

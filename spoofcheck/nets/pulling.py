@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spoofcheck.errors import ModelError, OutputError, UsageError
 from spoofcheck.nets.hub import HubFile, Repository, cached_file, download_file, list_files
-from spoofcheck.nets.index import PublishedEntry, checked_sha256, read_index, read_origin, verify_directory
+from spoofcheck.nets.index import PublishedEntry, checked_sha256, read_index, read_origin, verify_directory, write_whole
 from spoofcheck.resources import user_models_dir
 
 LOCK_FILE = "published.json"
@@ -246,11 +246,9 @@ def keep_pins(name: str, pins: Pins) -> None:
     """
     path = user_models_dir() / LOCK_FILE
     lock = Lock(published=dict(sorted({**read_lock().published, name: pins}.items())))
-    beside = path.with_name(f".{LOCK_FILE}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(lock.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        beside.replace(path)
+        write_whole(path, lock)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 

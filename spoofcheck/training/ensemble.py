@@ -10,17 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import platform
 import shutil
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
 
-from spoofcheck import __version__
 from spoofcheck.detect.calibration import to_llr
 from spoofcheck.detect.scan import Scanner, ScanOptions
 from spoofcheck.detect.toolinfo import git_commit
@@ -58,8 +55,8 @@ from spoofcheck.training.prepare import Prepared, prepare
 from spoofcheck.training.progress import Steps
 from spoofcheck.training.readout import fit_readout
 from spoofcheck.training.recipe import FoldsTraining, Recipe
-from spoofcheck.training.record import RECORD_FILE, RunRecord, TrainingRecord
-from spoofcheck.training.run import DATA, HASHES, LIBRARIES, RECIPE, RunOptions, audited, data_record, tell
+from spoofcheck.training.record import RECORD_FILE, RunRecord, training_record
+from spoofcheck.training.run import DATA, HASHES, RECIPE, RunOptions, audited, data_record, tell
 
 SCORES = "scores"
 
@@ -216,13 +213,10 @@ def _made(
         "purpose": rule.purpose,
         "seed": base.seed,
     }
-    record = TrainingRecord(
-        recipe=content,
-        recipe_sha256=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
-        spoofcheck=__version__,
-        git_commit=commit,
-        libraries={library: version(library) for library in LIBRARIES},
-        python=platform.python_version(),
+    record = training_record(
+        content,
+        hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
+        commit,
         data=data_record(data, out / HASHES),
         run=RunRecord(
             epochs=None, best_epoch=None, metric=None, value=None, devices=1, precision="32-true",

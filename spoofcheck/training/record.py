@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from spoofcheck.errors import ModelError
+from spoofcheck import __version__
 from spoofcheck.nets import index
+from spoofcheck.nets.config import read_optional_record
 
 RECORD_FILE = index.RECORD_FILE
+_LIBRARIES = ("lightning", "numpy", "scikit-learn", "soundfile", "soxr", "torch", "torchaudio")
 
 
 class _Part(BaseModel):
@@ -64,16 +68,32 @@ class TrainingRecord(_Part):
     figures: dict[str, Any]
 
 
+def training_record(
+    recipe: dict[str, Any],
+    recipe_sha256: str,
+    commit: str | None,
+    data: DataRecord,
+    run: RunRecord,
+    figures: dict[str, Any],
+) -> TrainingRecord:
+    """The record of a run by this program and the libraries that it runs with."""
+    return TrainingRecord(
+        recipe=recipe,
+        recipe_sha256=recipe_sha256,
+        spoofcheck=__version__,
+        git_commit=commit,
+        libraries={name: version(name) for name in _LIBRARIES},
+        python=platform.python_version(),
+        data=data,
+        run=run,
+        figures=figures,
+    )
+
+
 def read_record(directory: Path) -> TrainingRecord | None:
     """The record of a model directory, or None when it has none.
 
     Raises:
         ModelError: it is damaged.
     """
-    path = directory / RECORD_FILE
-    try:
-        return TrainingRecord.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        raise ModelError(f"{path}: not a readable training record") from error
+    return read_optional_record(directory / RECORD_FILE, TrainingRecord, "training record")

@@ -11,17 +11,14 @@ OUT/scores.jsonl    what a detector said of every dev and test recording, for an
 from __future__ import annotations
 
 import os
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from torch.utils.data import DataLoader
 
-from spoofcheck import __version__
 from spoofcheck.audio.inputs import display_path
 from spoofcheck.detect.scorer import DeviceName
 from spoofcheck.detect.toolinfo import git_commit
@@ -54,7 +51,7 @@ from spoofcheck.training.recipe import (
     read_recipe,
     recipe_yaml,
 )
-from spoofcheck.training.record import DataRecord, RunRecord, TrainingRecord
+from spoofcheck.training.record import DataRecord, RunRecord, training_record
 from spoofcheck.training.trainer import CHECKPOINTS, LAST, Machine, Trained, check_machine, fit, is_main_process
 
 RECIPE = "recipe.yaml"
@@ -67,7 +64,6 @@ _NUISANCE_BATCHES = 20
 _FAR = 10**6
 """Batches the nuisance check draws are none that training has met."""
 _TOLD = 20
-LIBRARIES = ("lightning", "numpy", "scikit-learn", "soundfile", "soxr", "torch", "torchaudio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +185,10 @@ def run(recipe: Recipe, out: Path, options: RunOptions, steps: Steps) -> Path | 
         assert recipe.model.head is not None
         finished = finish_tracer(recipe, data, network, recipe.model.head, scratch, device, workers, steps, fitted)
         nuisance = None
-    record = TrainingRecord(
-        recipe=recipe.model_dump(mode="json", exclude={"data": {"root"}}),
-        recipe_sha256=recipe.digest(),
-        spoofcheck=__version__,
-        git_commit=commit,
-        libraries={name: version(name) for name in LIBRARIES},
-        python=platform.python_version(),
+    record = training_record(
+        recipe.model_dump(mode="json", exclude={"data": {"root"}}),
+        recipe.digest(),
+        commit,
         data=data_record(data, out / HASHES),
         run=RunRecord(
             epochs=None if trained is None else trained.epochs,

@@ -312,17 +312,7 @@ _DEFAULT: dict[Verdict, list[tuple[str, str]]] = {
 
 def skipped(path: str, code: str = "not-audio", message: str = "No audio stream was found in it.") -> Finding:
     """One input that could not be examined."""
-    return Finding(
-        path=path,
-        channel=None,
-        sha256=None,
-        duration_s=None,
-        speech_s=None,
-        verdict=Verdict.SKIPPED,
-        spoof_llr=None,
-        raw_score=None,
-        reasons=(Reason(code=code, message=message),),
-    )
+    return Finding.skipped(path, code, message)
 
 
 def of_verdict(verdict: Verdict) -> Finding:
