@@ -76,6 +76,7 @@ class Window:
         end_sample: one past the last sample OF THE RECORDING it covers (a short file is repeated to fill the window).
         speech_s: seconds of speech inside, by the voice activity detector; None when it did not run.
         samples: float32 `[window_samples]`, or None when the window is not to be scored.
+        not_scored: why not (`"no-speech"`), else None.
     """
 
     channel: int | None
@@ -84,6 +85,7 @@ class Window:
     end_sample: int
     speech_s: float | None
     samples: NDArray[np.float32] | None
+    not_scored: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

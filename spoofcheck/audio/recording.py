@@ -240,6 +240,7 @@ class Track:
             end_sample=heard.end,
             speech_s=speech_s,
             samples=heard.samples if is_scored else None,
+            not_scored=None if is_scored else "no-speech",
         )
 
 

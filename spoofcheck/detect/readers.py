@@ -6,17 +6,29 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from spoofcheck.errors import InputError
+from spoofcheck.schema import Finding
 from spoofcheck.types import AudioFile, RecordingSummary, Skipped, Window
 
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A recording that was judged before, and need not be read."""
+
+    findings: tuple[Finding, ...]
+
+
 ReadItem = AudioFile | Window | RecordingSummary
-Item = ReadItem | Skipped
+Item = ReadItem | Skipped | Known
 ReadRecording = Callable[[Path, Callable[[], bool]], Generator[ReadItem]]
 """Reads one recording; asks the given function now and then whether to give up."""
+ReadAny = Callable[[Path, Callable[[], bool]], Generator[ReadItem | Known]]
+"""As `ReadRecording`, or says what is known of it."""
 
 _READ_AHEAD_ITEMS = 64
 """Windows waiting between readers and network: 16 MiB, enough to keep it busy."""
@@ -28,11 +40,11 @@ _POLL_S = 0.1
 class Readers:
     """Reads inputs in `workers` threads; a context manager that never leaves a thread or file open.
 
-    Every input ends with exactly one `RecordingSummary` or `Skipped`. An error nobody foresaw is raised in the
+    Every input ends with exactly one `RecordingSummary`, `Skipped` or `Known`. An error nobody foresaw is raised in the
     consumer when `debug` is set, and otherwise becomes a `Skipped("internal-error")`: one file must not cost a folder.
     """
 
-    def __init__(self, inputs: Sequence[Path | Skipped], read: ReadRecording, workers: int, debug: bool) -> None:
+    def __init__(self, inputs: Sequence[Path | Skipped], read: ReadAny, workers: int, debug: bool) -> None:
         self._inputs = inputs
         self._read = read
         self._debug = debug
@@ -64,7 +76,7 @@ class Readers:
             index, item = self._queue.get()
             if isinstance(item, BaseException):
                 raise item
-            if isinstance(item, RecordingSummary | Skipped):
+            if isinstance(item, RecordingSummary | Skipped | Known):
                 open_inputs -= 1
             yield index, item
 

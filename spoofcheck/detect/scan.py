@@ -10,28 +10,25 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spoofcheck.audio.inputs import find_inputs
 from spoofcheck.detect.decision import decide, with_threshold
 from spoofcheck.detect.evidence import EvidenceOptions, Gatherer, Judged, with_evidence
 from spoofcheck.detect.exhibittracer import ExhibitTracer, Wanted, enrolled_sources, shipped_twin
 from spoofcheck.detect.findings import recording_finding, skipped_finding
+from spoofcheck.detect.hearing import FindingStore, HeardRecording, Hearing, ScoredWindow, stored_first
 from spoofcheck.detect.isolation import ReaderProcesses
 from spoofcheck.detect.limits import Isolation, ReadLimits
 from spoofcheck.detect.progress import NoProgress, Progress
-from spoofcheck.detect.readers import Readers, ReadItem
+from spoofcheck.detect.readers import Known, ReadItem
 from spoofcheck.detect.reading import WindowReading
 from spoofcheck.detect.runner import Runtime
-from spoofcheck.detect.scorer import DeviceName, HeardWindow, WindowScorer
+from spoofcheck.detect.scorer import DeviceName, WindowScorer
 from spoofcheck.detect.tracing import Trace, windows_to_trace
 from spoofcheck.detect.validity import window_llr
 from spoofcheck.errors import InputError, UsageError
@@ -40,10 +37,8 @@ from spoofcheck.nets.index import find_model
 from spoofcheck.nets.precision import Precision
 from spoofcheck.schema import FLAGGED, Finding, Reason
 from spoofcheck.types import (
-    AudioFile,
     RecordingSummary,
     Skipped,
-    Window,
     WindowScore,
     samples_to_seconds,
     seconds_to_samples,
@@ -201,44 +196,42 @@ class Scanner:
                 yield finding
 
     def examined(
-        self, inputs: Iterable[Path | Skipped], progress: Progress | None = None
+        self, inputs: Iterable[Path | Skipped], progress: Progress | None = None, store: FindingStore | None = None
     ) -> Generator[tuple[Path, Finding]]:
         """As `findings`, each with the path of its input as it was given: that of a finding is for display."""
-        with closing(self.examined_inputs(inputs, progress)) as examined:
+        with closing(self.examined_inputs(inputs, progress, store)) as examined:
             for path, findings in examined:
                 for finding in findings:
                     yield path, finding
 
     def examined_inputs(
-        self, inputs: Iterable[Path | Skipped], progress: Progress | None = None
+        self, inputs: Iterable[Path | Skipped], progress: Progress | None = None, store: FindingStore | None = None
     ) -> Generator[tuple[Path, tuple[Finding, ...]]]:
-        """As `examined`, with all findings of an input together, as soon as it is done."""
+        """As `examined`, with all findings of an input together, as soon as it is done.
+
+        Args:
+            inputs: recordings, and what was left out before.
+            progress: told what happens while it happens.
+            store: knows the findings of recordings that were judged before, and keeps those of the others.
+        """
         watcher = progress or NoProgress()
         entries = list(inputs)
         watcher.started([entry for entry in entries if isinstance(entry, Path)])
-        files = {i: _FileInProgress(entry) for i, entry in enumerate(entries)}
-        batch = _Batch(self.scorer)
-        first_open = 0
-        workers = self.options.workers or _default_workers(self.scorer.device.type)
+        hearing = Hearing(
+            self.scorer,
+            self._read if store is None else stored_first(store, self._read),
+            self.options.workers or _default_workers(self.scorer.device.type),
+            self.options.debug,
+        )
         processes: AbstractContextManager[object] = self.processes or nullcontext()
-        with processes, Readers(entries, self._read, workers, self.options.debug) as readers:
-            for index, item in readers.items():
-                file = files[index]
-                if isinstance(item, AudioFile):
-                    watcher.opened(item.path, item.header_duration_s)
-                elif isinstance(item, Window):
-                    file.add(item, batch)
-                    watcher.heard(file.path, samples_to_seconds(item.end_sample))
-                else:
-                    file.outcome = item
-                if len(batch) >= self.scorer.batch_windows:
-                    batch.begin()
-                while first_open in files and files[first_open].is_complete():
-                    yield self._judge(files.pop(first_open), watcher)
-                    first_open += 1
-            batch.finish()
-            for index in sorted(files):
-                yield self._judge(files[index], watcher)
+        with processes, closing(hearing.recordings(entries, watcher)) as recordings:
+            for recording in recordings:
+                findings = tuple(self.judged(recording, watcher))
+                if store is not None and isinstance(recording.entry, Path):
+                    store.keep(recording.entry, findings)
+                for finding in findings:
+                    watcher.finished(recording.path, finding)
+                yield recording.path, findings
 
     def _read(self, path: Path, cancelled: Callable[[], bool]) -> Generator[ReadItem]:
         reading = WindowReading(
@@ -250,28 +243,23 @@ class Scanner:
         )
         return reading(path, cancelled) if self.processes is None else self.processes.read(reading, path, cancelled)
 
-    def _judge(self, file: _FileInProgress, watcher: Progress) -> tuple[Path, tuple[Finding, ...]]:
-        findings = []
-        for finding in self._findings_of(file, watcher):
-            watcher.finished(file.path, finding)
-            findings.append(finding)
-        return file.path, tuple(findings)
-
-    def _findings_of(self, file: _FileInProgress, watcher: Progress) -> Iterator[Finding]:
-        summary = file.outcome
+    def judged(self, recording: HeardRecording, watcher: Progress) -> Iterator[Finding]:
+        """The findings of a recording that was heard: one, or one per channel where channels are scored apart."""
+        summary = recording.outcome
+        if isinstance(summary, Known):
+            yield from summary.findings
+            return
         if isinstance(summary, Skipped):
             yield skipped_finding(summary)
             return
-        if summary is None:
-            raise RuntimeError(f"{file.path}: judged before it was read to its end")
-        if not file.has_finite_scores():
+        if not recording.has_finite_scores():
             message = "The network gave no finite score; please report this file's properties."
-            yield skipped_finding(Skipped(file.path, "score-not-finite", message))
+            yield skipped_finding(Skipped(recording.path, "score-not-finite", message))
             return
         config = self.bundle.config
         judged = []
         for channel in summary.channels:
-            windows = [self._calibrated(window) for window in file.windows[channel.channel]]
+            windows = [self._calibrated(window) for window in recording.windows.get(channel.channel, ())]
             decision = decide(
                 windows, summary.file, channel.quality, config.calibration, self.rule, config.validated, config.gate
             )
@@ -281,9 +269,9 @@ class Scanner:
             for each in judged
             if self.options.trace_all or each.decision.verdict in FLAGGED
         }
-        traces, not_traced = self._traced(summary, wanted, file)
+        traces, not_traced = self._traced(summary, wanted, recording)
         evidence = (
-            self._gatherer.evidence(summary, judged, lambda position_s: watcher.heard_again(file.path, position_s))
+            self._gatherer.evidence(summary, judged, lambda position_s: watcher.heard_again(recording.path, position_s))
             if self._gatherer is not None
             else {}
         )
@@ -296,13 +284,13 @@ class Scanner:
             yield with_evidence(finding, evidence[number]) if number in evidence else finding
 
     def _traced(
-        self, summary: RecordingSummary, wanted: Wanted, file: _FileInProgress
+        self, summary: RecordingSummary, wanted: Wanted, recording: HeardRecording
     ) -> tuple[dict[int | None, Trace], tuple[Reason, ...]]:
         """The traces by channel, or why there are none."""
         if self.tracer is None or not any(wanted.values()):
             return {}, ()
         try:
-            return self.tracer.traces(summary, wanted, file.heard(), self._read_again), ()
+            return self.tracer.traces(summary, wanted, recording.heard(), self._read_again), ()
         except InputError as error:
             return {}, (Reason(code="not-traced", message=f"It could not be traced: {error.message}"),)
 
@@ -318,7 +306,7 @@ class Scanner:
         path = summary.file.path
         return reading(path) if self.processes is None else self.processes.read(reading, path)
 
-    def _calibrated(self, window: _OpenWindow) -> WindowScore:
+    def _calibrated(self, window: ScoredWindow) -> WindowScore:
         raw_score = None if window.heard is None else window.heard.raw_score
         distance = None if window.heard is None else window.heard.validity_distance
         return WindowScore(
@@ -327,7 +315,7 @@ class Scanner:
             speech_s=window.speech_s,
             raw_score=raw_score,
             spoof_llr=None if raw_score is None else window_llr(raw_score, distance, self.bundle.config),
-            not_scored="no-speech" if raw_score is None else None,
+            not_scored=window.not_scored,
             validity_distance=distance,
         )
 
@@ -408,83 +396,3 @@ def _check_uncalibrated(options: ScanOptions, name: str) -> None:
 def _default_workers(device_type: str) -> int:
     """A GPU takes what all cores can read; on a CPU the network needs them more."""
     return max(1, min(64 if device_type == "cuda" else 8, (os.cpu_count() or 1) - 1))
-
-
-@dataclass(slots=True)
-class _OpenWindow:
-    """A window whose samples went to the network; the score comes later."""
-
-    start_sample: int
-    end_sample: int
-    speech_s: float | None
-    heard: HeardWindow | None = None
-
-
-@dataclass(slots=True)
-class _FileInProgress:
-    entry: Path | Skipped
-    windows: dict[int | None, list[_OpenWindow]] = field(default_factory=lambda: defaultdict(list))
-    outcome: RecordingSummary | Skipped | None = None
-    unscored: int = 0
-
-    @property
-    def path(self) -> Path:
-        return self.entry.path if isinstance(self.entry, Skipped) else self.entry
-
-    def add(self, window: Window, batch: _Batch) -> None:
-        heard = _OpenWindow(window.start_sample, window.end_sample, window.speech_s)
-        self.windows[window.channel].append(heard)
-        if window.samples is not None:
-            self.unscored += 1
-            batch.add(self, heard, window.samples)
-
-    def has_finite_scores(self) -> bool:
-        every = (heard for windows in self.heard().values() for heard in windows)
-        return all(
-            math.isfinite(heard.raw_score) and math.isfinite(heard.validity_distance or 0.0)
-            for heard in every
-            if heard is not None
-        )
-
-    def heard(self) -> dict[int | None, list[HeardWindow | None]]:
-        """What the network said of each window, by channel."""
-        return {channel: [window.heard for window in windows] for channel, windows in self.windows.items()}
-
-    def is_complete(self) -> bool:
-        return self.outcome is not None and self.unscored == 0
-
-
-class _Batch:
-    """Windows of any files that wait for the network, and those that are on their way through it."""
-
-    def __init__(self, scorer: WindowScorer) -> None:
-        self._scorer = scorer
-        self._owners: list[tuple[_FileInProgress, _OpenWindow]] = []
-        self._waiting: list[NDArray[np.float32]] = []
-        self._begun: deque[tuple[list[tuple[_FileInProgress, _OpenWindow]], Callable[[], list[HeardWindow]]]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, file: _FileInProgress, window: _OpenWindow, samples: NDArray[np.float32]) -> None:
-        self._owners.append((file, window))
-        self._waiting.append(samples)
-
-    def begin(self) -> None:
-        """Send what waits on its way; an asynchronous device gets its next batch before the last one is read."""
-        self._begun.append((self._owners, self._scorer.begin(self._waiting)))
-        self._owners, self._waiting = [], []
-        while len(self._begun) >= self._scorer.runner.in_flight:
-            self._collect()
-
-    def finish(self) -> None:
-        """Score all that is left."""
-        self.begin()
-        while self._begun:
-            self._collect()
-
-    def _collect(self) -> None:
-        owners, pending = self._begun.popleft()
-        for (file, window), heard in zip(owners, pending(), strict=True):
-            window.heard = heard
-            file.unscored -= 1
