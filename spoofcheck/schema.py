@@ -585,6 +585,72 @@ class OptionsInfo(_Model):
     trace_all: bool = Field(default=False, description="whether exhibits were traced whatever their verdict")
 
 
+EvidenceKind = Literal["acoustics", "pictures", "excerpts", "stability"]
+"""What is made of exhibits beside their verdicts when it is asked for."""
+
+
+class ShardInfo(_Model):
+    """Which part of the inputs a document holds, when a scan was divided with `--shard`.
+
+    Inputs are numbered from 0 in the order found; shard I of N has those whose number modulo N is I - 1.
+    """
+
+    index: int = Field(ge=1, description="1 for the first shard")
+    count: int = Field(ge=1, description="shards that the inputs were divided into")
+    inputs: int = Field(ge=1, description="of all shards together")
+    inputs_sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$", description="of the paths of all inputs in order, in UTF-8, a NUL after each"
+    )
+    input_numbers: tuple[int, ...] = Field(description="of each finding, the number of its input; ascending")
+    evidence: tuple[EvidenceKind, ...] = Field(default=(), description="what was asked for beside the verdicts")
+
+    @model_validator(mode="after")
+    def _numbers_are_its_own(self) -> Self:
+        if self.index > self.count:
+            raise ValueError(f"there is no shard {self.index} of {self.count}")
+        former = -1
+        for number in self.input_numbers:
+            if not former <= number < self.inputs or number % self.count != self.index - 1:
+                raise ValueError(f"input {number} is not one of shard {self.index} of {self.count}, or not in order")
+            former = number
+        return self
+
+    @property
+    def own_inputs(self) -> int:
+        """How many of the inputs are this shard's."""
+        return len(range(self.index - 1, self.inputs, self.count))
+
+
+class MergedPart(_Model):
+    """A result document that another one was joined from."""
+
+    name: OutsideText = Field(description="of the file, without its folder")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the file")
+    shard: int | None = Field(default=None, ge=1, description="its index; null when it was no shard")
+    parts: int = Field(default=0, ge=0, description="results that it was itself joined from; the file names them")
+    findings: int = Field(ge=0, description="that came from it")
+    run: RunInfo = Field(description="when, where, how long, and whether it came to its end")
+    command_line: tuple[OutsideText, ...] = Field(description="as given")
+    git_commit: str | None = Field(default=None, description="as in `tool`")
+    python: str | None = Field(default=None, description="version, where it is not the document's; null: the same")
+    platform: str | None = Field(default=None, description="likewise")
+    libraries: dict[str, str] | None = Field(default=None, description="likewise")
+    controls: tuple[ControlResult, ...] | None = Field(
+        default=None, description="likewise: scores may differ between machines by rounding"
+    )
+
+
+class MergeInfo(_Model):
+    """What a document was joined from with `spoofcheck merge`."""
+
+    parts: tuple[MergedPart, ...] = Field(min_length=1, description="shards in their order, else as given")
+    shards: int | None = Field(default=None, ge=1, description="that the inputs were divided into; null without shards")
+    inputs: int | None = Field(default=None, ge=1, description="of all shards together; null without shards")
+    inputs_sha256: str | None = Field(default=None, description="as in `ShardInfo`; null without shards")
+    missing_shards: tuple[int, ...] = Field(default=(), description="shards that no result was given of")
+    missing_inputs: int = Field(default=0, ge=0, description="of all shards together: inputs without a finding")
+
+
 class ScanDocument(_Model):
     """Everything one scan found, with what is needed to repeat it."""
 
@@ -599,7 +665,22 @@ class ScanDocument(_Model):
     case: CaseInfo | None = Field(default=None, description="null without a case file")
     note: OutsideText | None = Field(default=None, description="the examiner's free text; null without any")
     controls: tuple[ControlResult, ...] = Field(default=(), description="empty when none were scored")
+    shard: ShardInfo | None = Field(default=None, description="null for a scan that was not divided")
+    merged: MergeInfo | None = Field(default=None, description="null for what one scan wrote")
     findings: tuple[Finding, ...] = Field(description="in the order of the inputs")
+
+    @model_validator(mode="after")
+    def _shard_fits_its_findings(self) -> Self:
+        if self.shard is None:
+            return self
+        if self.merged is not None:
+            raise ValueError("a shard is not joined from others")
+        numbers = self.shard.input_numbers
+        if len(numbers) != len(self.findings):
+            raise ValueError("a shard has the number of its input for every finding")
+        if self.run.complete and len(set(numbers)) != self.shard.own_inputs:
+            raise ValueError("a shard that came to its end has a finding for each of its inputs")
+        return self
 
     @model_validator(mode="after")
     def _ratios_come_from_a_calibration(self) -> Self:
