@@ -71,7 +71,7 @@ class WindowResult(_Model):
     spoof_llr: float | None = Field(
         description="natural-log LR, positive supports synthetic; null when not scored, and by an uncalibrated model"
     )
-    not_scored: str | None = Field(default=None, description="why the window has no score, e.g. 'no-speech'")
+    not_scored: str | None = Field(default=None, description="why the window has no score: 'no-speech', 'budget'")
     validity_distance: float | None = Field(
         default=None, description="of its features to the calibration data; null without a validity gate or score"
     )
@@ -583,10 +583,20 @@ class OptionsInfo(_Model):
     dtype: str = Field(description="its floating point type")
     runtime: Literal["torch", "onnx"] = Field(default="torch", description="what ran it")
     trace_all: bool = Field(default=False, description="whether exhibits were traced whatever their verdict")
+    budget_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="most seconds of audio that the network heard of an exhibit, in windows spread evenly over those "
+        "with speech; null when it heard all of them",
+    )
 
 
 EvidenceKind = Literal["acoustics", "pictures", "excerpts", "stability"]
 """What is made of exhibits beside their verdicts when it is asked for."""
+
+
+MAX_SHARDS: Final = 1_000_000
+"""That the inputs of a scan can be divided into."""
 
 
 class ShardInfo(_Model):
@@ -596,8 +606,8 @@ class ShardInfo(_Model):
     """
 
     index: int = Field(ge=1, description="1 for the first shard")
-    count: int = Field(ge=1, description="shards that the inputs were divided into")
-    inputs: int = Field(ge=1, description="of all shards together")
+    count: int = Field(ge=1, le=MAX_SHARDS, description="shards that the inputs were divided into")
+    inputs: int = Field(ge=1, le=1_000_000_000, description="of all shards together")
     inputs_sha256: str = Field(
         pattern=r"^[0-9a-f]{64}$", description="of the paths of all inputs in order, in UTF-8, a NUL after each"
     )
@@ -631,7 +641,6 @@ class MergedPart(_Model):
     findings: int = Field(ge=0, description="that came from it")
     run: RunInfo = Field(description="when, where, how long, and whether it came to its end")
     command_line: tuple[OutsideText, ...] = Field(description="as given")
-    git_commit: str | None = Field(default=None, description="as in `tool`")
     python: str | None = Field(default=None, description="version, where it is not the document's; null: the same")
     platform: str | None = Field(default=None, description="likewise")
     libraries: dict[str, str] | None = Field(default=None, description="likewise")

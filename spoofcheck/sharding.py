@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from spoofcheck.errors import UsageError
 from spoofcheck.render.text import printable
-from spoofcheck.schema import EvidenceKind, ShardInfo
+from spoofcheck.schema import MAX_SHARDS, EvidenceKind, ShardInfo
 
 _Item = TypeVar("_Item")
 
@@ -56,10 +56,10 @@ def parse_shard(text: str) -> Shard:
     """The shard that `I/N` names.
 
     Raises:
-        UsageError: another form, or I is not from 1 to N.
+        UsageError: another form, I is not from 1 to N, or N is beyond a million.
     """
     match = _FORM.fullmatch(text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= MAX_SHARDS:
         raise UsageError(
             f"--shard {printable(text[:40])!r}: give I/N with I from 1 to N, such as 1/4; where a scheduler counts "
             "from 0, add 1"

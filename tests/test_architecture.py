@@ -30,6 +30,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "casefile",
             "ledger",
             "pdf",
+            "merging",
+            "sharding",
         }
     ),
     "training": frozenset({"nets", "audio", "evaluation", "detect"}),
@@ -38,6 +40,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "evaluation": frozenset({"nets", "audio", "detect"}),
     "render": frozenset(),
     "document": frozenset({"render"}),
+    "merging": frozenset({"render", "sharding"}),
+    "sharding": frozenset({"render"}),
     "casefile": frozenset({"render"}),
     "ledger": frozenset({"render"}),
     "pdf": frozenset({"render"}),
@@ -65,6 +69,8 @@ LIGHT = frozenset(
         "document",
         "casefile",
         "ledger",
+        "merging",
+        "sharding",
         "pdf",
         "__init__",
     }

@@ -14,6 +14,7 @@ from spoofcheck.cli import (
     evaluate,
     ledger,
     link,
+    merge,
     models,
     report,
     scan,
@@ -38,6 +39,7 @@ app = typer.Typer(
 
 app.command(name="scan")(scan.scan)
 app.command(name="report")(report.report)
+app.command(name="merge")(merge.merge)
 app.command(name="link")(link.link)
 app.command(name="verify")(verify.verify)
 app.add_typer(case.app, name="case")

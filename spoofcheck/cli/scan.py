@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spoofcheck.cli.options import batch_size_option, device_option, parse_batch_size, workers_option
+from spoofcheck.cli.options import batch_size_option, device_option, parse_batch_size, parse_duration_s, workers_option
 from spoofcheck.cli.output import STDOUT, write_output
 from spoofcheck.cli.status import status_of
+from spoofcheck.cli.telling import control_warnings, custody_warnings, show, warn
 from spoofcheck.errors import OutputError, UsageError
+from spoofcheck.types import Skipped
 
 if TYPE_CHECKING:
     from spoofcheck.detect.caseunknowns import CaseUnknowns
-    from spoofcheck.detect.evidence import ExcerptChoice
+    from spoofcheck.detect.evidence import EvidenceOptions, ExcerptChoice
     from spoofcheck.detect.scan import Scanner
-    from spoofcheck.schema import CaseInfo, ControlResult, Finding, ScanDocument, UnknownGroup
-    from spoofcheck.types import Skipped
+    from spoofcheck.schema import CaseInfo, EvidenceKind, Finding, ScanDocument, ShardInfo, UnknownGroup
+    from spoofcheck.sharding import Shard
 
 LEDGER_NAME = "case.jsonl"
 """Of the ledger beside a case file."""
@@ -82,6 +84,15 @@ def scan(
             show_default=False,
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Scan only the I-th of N parts of the inputs; 'spoofcheck merge' joins the results.",
+            rich_help_panel=_INPUTS,
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -111,6 +122,16 @@ def scan(
         bool,
         typer.Option("--vad/--no-vad", help="Leave windows without speech unscored.", rich_help_panel=_ANALYSIS),
     ] = True,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Let the network hear only so much of each exhibit (60s, 5m, 1h), in windows spread evenly over the "
+            "speech.",
+            rich_help_panel=_ANALYSIS,
+            show_default="all of it",
+        ),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -321,12 +342,16 @@ def scan(
     from spoofcheck.cli.writing import Outputs, enter, write_all
     from spoofcheck.ledger import Kind
     from spoofcheck.render import Format
+    from spoofcheck.sharding import parse_shard
 
     wanted = {Format.JSON: json_to, Format.JSONL: jsonl_to, Format.CSV: csv_to, Format.HTML: report_to}
     if unknowns == STDOUT:
         raise UsageError("--unknowns -: the names are kept in a file")
     if unknowns is not None and not trace:
         raise UsageError("--no-trace contradicts --unknowns: leave one of them out")
+    part = None if shard is None else parse_shard(shard)
+    if part is not None and unknowns is not None:
+        raise UsageError("--shard contradicts --unknowns: give it to 'spoofcheck merge', which sees all of them")
     case_info = _case_info(case_file)
     note = _checked_note(note)
     outputs = Outputs(
@@ -337,7 +362,9 @@ def scan(
     )
     outputs.check([] if unknowns is None else [unknowns])
     batch_windows = parse_batch_size(batch_size)
-    inputs = _inputs(paths or [], include or [], exclude or [], files_from)
+    budget_s = None if budget is None else parse_duration_s("--budget", budget)
+    all_inputs = _inputs(paths or [], include or [], exclude or [], files_from)
+    inputs = all_inputs if part is None else part.of(all_inputs)
 
     # Only now is torch worth its two seconds.
     from spoofcheck.detect.controls import control_results
@@ -350,6 +377,7 @@ def scan(
         hop_s=hop,
         channels=channels.value,
         vad=vad,
+        budget_s=budget_s,
         threshold_llr=threshold,
         device=device,
         precision=precision.value,
@@ -365,7 +393,7 @@ def scan(
         evidence=EvidenceOptions(
             acoustics=with_report if acoustics is None else acoustics,
             pictures=(with_report or labels_to is not None) if pictures is None else pictures,
-            excerpts=_excerpt_choice(excerpts, len(inputs)),
+            excerpts=_excerpt_choice(excerpts, len(all_inputs)),
             stability=stability,
         ),
         debug=debug,
@@ -377,10 +405,14 @@ def scan(
     with scanner.processes or nullcontext():
         scored = control_results(scanner.bare()) if controls else ()
         examined, complete = _examined(scanner, inputs, quiet)
-    findings, groups, case = _grouped(scanner, [finding for _, finding in examined], case)
-    places = [path for path, _ in examined]
+    findings = [finding for _, found in examined for finding in found]
+    groups: tuple[UnknownGroup, ...] = ()
+    if part is None:  # else over the findings of all shards
+        findings, groups, case = _grouped(scanner, findings, case)
+    places = [path for path, found in examined for _ in found]
+    all_places = [entry.path if isinstance(entry, Skipped) else entry for entry in all_inputs]
     if case_info is not None and case_file is not None:
-        findings = _referenced(findings, places, case_info, case_file.parent)
+        findings = _referenced(findings, places, all_places, case_info, case_file.parent)
     if with_report or json_to is not None:
         findings = _checked_again(findings, places)
     document = build_document(
@@ -394,20 +426,21 @@ def scan(
         case=case_info,
         note=note,
         controls=scored,
+        shard=None if part is None else _shard_info(part, all_places, examined, options.evidence),
     )
     kept = _reproducible(document) if reproducible else document
     written = write_all(kept, outputs)
     if unknowns is not None and case is not None:
         written.problems += _write_case(case, unknowns)
-    warnings = [*_control_warnings(scored), *_custody_warnings(findings)]
+    warnings = [*control_warnings(scored), *custody_warnings(findings)]
     if outputs.ledger is not None:
         written.problems += enter(outputs.ledger, Kind.SCAN, kept, written, warnings)
     if not quiet:
-        _show(document, table=STDOUT not in outputs.forms.values())
-    _warn(warnings)
+        show(document, table=STDOUT not in outputs.forms.values())
+    warn(warnings)
     if written.problems:
         raise OutputError("; ".join(written.problems))
-    return status_of(findings, scored, complete=complete)
+    return status_of(findings, scored, complete=complete, part=part is not None)
 
 
 def _excerpt_choice(wanted: bool, inputs: int) -> ExcerptChoice:
@@ -458,27 +491,29 @@ def _checked_note(note: str | None) -> str | None:
 
 def _examined(
     scanner: Scanner, inputs: Sequence[Path | Skipped], quiet: bool
-) -> tuple[list[tuple[Path, Finding]], bool]:
-    """All findings with their inputs, and whether the scan came to its end; Ctrl-C keeps those that are done."""
+) -> tuple[list[tuple[Path, tuple[Finding, ...]]], bool]:
+    """Inputs with all their findings, and whether the scan came to its end; Ctrl-C keeps those that are done."""
     from rich.console import Console
 
     from spoofcheck.cli.progress import RichProgress
 
-    examined: list[tuple[Path, Finding]] = []
+    examined: list[tuple[Path, tuple[Finding, ...]]] = []
     try:
         with RichProgress(Console(stderr=True), not quiet, scanner.options.evidence.cost) as progress:
-            for pair in scanner.examined(inputs, progress):
+            for pair in scanner.examined_inputs(inputs, progress):
                 examined.append(pair)
     except KeyboardInterrupt:
         return examined, False
     return examined, True
 
 
-def _referenced(findings: Sequence[Finding], places: Sequence[Path], case: CaseInfo, folder: Path) -> list[Finding]:
-    """The findings with what the case file calls their recordings."""
+def _referenced(
+    findings: Sequence[Finding], places: Sequence[Path], all_places: Sequence[Path], case: CaseInfo, folder: Path
+) -> list[Finding]:
+    """The findings with what the case file calls their recordings; a name alone must be the only one of all inputs."""
     from spoofcheck.casefile import exhibits_of
 
-    named = exhibits_of(case, places, folder)
+    named = exhibits_of(case, all_places, folder)
     return [
         finding.model_copy(update={"exhibit": named[place].reference}) if place in named else finding
         for finding, place in zip(findings, places, strict=True)
@@ -505,32 +540,28 @@ def _checked_again(findings: Sequence[Finding], places: Sequence[Path]) -> list[
     return checked
 
 
+def _shard_info(
+    part: Shard,
+    all_places: Sequence[Path],
+    examined: Sequence[tuple[Path, Sequence[Finding]]],
+    evidence: EvidenceOptions,
+) -> ShardInfo:
+    from spoofcheck.audio.inputs import display_path
+
+    asked: dict[EvidenceKind, bool] = {
+        "acoustics": evidence.acoustics,
+        "pictures": evidence.pictures,
+        "excerpts": evidence.excerpts != "none",
+        "stability": evidence.stability,
+    }
+    kinds = [kind for kind, is_asked in asked.items() if is_asked]
+    return part.info([display_path(place) for place in all_places], [len(found) for _, found in examined], kinds)
+
+
 def _reproducible(document: ScanDocument) -> ScanDocument:
     from spoofcheck.render.canonical import reproducible
 
     return reproducible(document)
-
-
-def _control_warnings(controls: Sequence[ControlResult]) -> list[str]:
-    return [f"CONTROL FAILED: {control.message}" for control in controls if control.as_expected is False]
-
-
-def _custody_warnings(findings: Sequence[Finding]) -> list[str]:
-    """A line for each file that is not what was examined any more."""
-    changed = {each.path: each for each in findings if each.custody is not None and not each.custody.unchanged}
-    return [f"{path}: {finding.reasons[-1].message}" for path, finding in changed.items()]
-
-
-def _warn(warnings: Sequence[str]) -> None:
-    """What must be seen, even with --quiet: red lines on standard error."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from spoofcheck.render.text import printable
-
-    console = Console(stderr=True)
-    for warning in warnings:
-        console.print(Text(printable(warning), style="bold red"), soft_wrap=True)
 
 
 def _case(scanner: Scanner, unknowns: Path | None) -> CaseUnknowns | None:
@@ -571,13 +602,3 @@ def _write_case(case: CaseUnknowns, target: Path) -> list[str]:
     except OutputError as error:
         return [str(error)]
     return []
-
-
-def _show(document: ScanDocument, table: bool) -> None:
-    from rich.console import Console
-
-    from spoofcheck.render.console import ScanTable, summary
-
-    if table:
-        Console().print(ScanTable(document))
-    Console(stderr=True).print(summary(document), highlight=False, markup=False, end="")

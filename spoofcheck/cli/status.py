@@ -21,13 +21,16 @@ class ExitStatus(IntEnum):
 
 
 def status_of(
-    findings: Sequence[Finding], controls: Sequence[ControlResult] = (), *, complete: bool = True
+    findings: Sequence[Finding], controls: Sequence[ControlResult] = (), *, complete: bool = True, part: bool = False
 ) -> ExitStatus:
     """The exit code a scan deserves.
 
     FAILED when a control misbehaved, whatever else happened: no result of the run can be relied on. Else INTERRUPTED
     when it was; FLAGGED when anything was; FAILED when no input could even be read; INCOMPLETE when some input (or
     channel) got no score, or no verdict for want of a calibration; else CLEAR.
+
+    Of a part of the inputs (`part`), one that has none is CLEAR, and one in which no input could be read INCOMPLETE:
+    that says nothing of the other parts.
     """
     from spoofcheck.schema import FLAGGED, Verdict
 
@@ -37,7 +40,7 @@ def status_of(
         return ExitStatus.INTERRUPTED
     if any(finding.verdict in FLAGGED for finding in findings):
         return ExitStatus.FLAGGED
-    if all(finding.verdict is Verdict.SKIPPED for finding in findings):
+    if not part and all(finding.verdict is Verdict.SKIPPED for finding in findings):
         return ExitStatus.FAILED
     if any(finding.raw_score is None or finding.verdict is Verdict.UNCALIBRATED for finding in findings):
         return ExitStatus.INCOMPLETE

@@ -416,11 +416,14 @@ def check_scores(found: Sequence[Difference], exhibits: int, *, same_kind: bool,
 def same_kind_of_machine(document: ScanDocument, device: str, platform: str, libraries: Mapping[str, str]) -> bool:
     """Whether scores must repeat to `TOLERANCE`: the same device, machine type and libraries that compute."""
     computes = ("numpy", "onnxruntime", "soxr", "torch", "torchaudio", "transformers")
-    recorded = document.tool.libraries
+    # Parts of a joined document say where they differ from it.
+    parts = () if document.merged is None else document.merged.parts
+    platforms = [document.tool.platform, *(part.platform for part in parts if part.platform is not None)]
+    recorded = [document.tool.libraries, *(part.libraries for part in parts if part.libraries is not None)]
     return (
         document.options.device == device
-        and document.tool.platform == platform
-        and all(recorded.get(name) == libraries.get(name) for name in computes)
+        and all(each == platform for each in platforms)
+        and all(each.get(name) == libraries.get(name) for each in recorded for name in computes)
     )
 
 

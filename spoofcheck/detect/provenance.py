@@ -23,6 +23,7 @@ from spoofcheck.schema import (
     ModelInfo,
     OptionsInfo,
     ScanDocument,
+    ShardInfo,
     SourceStoreInfo,
     TracerInfo,
     UnknownGroup,
@@ -43,6 +44,7 @@ def build_document(
     case: CaseInfo | None = None,
     note: str | None = None,
     controls: Sequence[ControlResult] = (),
+    shard: ShardInfo | None = None,
 ) -> ScanDocument:
     """The document of one scan.
 
@@ -57,6 +59,7 @@ def build_document(
         case: of the case file.
         note: the examiner's free text.
         controls: scored in the same run.
+        shard: which part of the inputs was scanned; None for all of them.
 
     Raises:
         ModelError: see `model_info`.
@@ -73,6 +76,7 @@ def build_document(
         case=case,
         note=note,
         controls=tuple(controls),
+        shard=shard,
         findings=tuple(findings),
     )
 
@@ -201,4 +205,5 @@ def options_info(scanner: Scanner) -> OptionsInfo:
         dtype=str(scanner.scorer.dtype).removeprefix("torch."),
         runtime=scanner.scorer.runtime,
         trace_all=options.trace_all,
+        budget_s=options.budget_s,
     )

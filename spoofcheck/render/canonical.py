@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Final
 
 from spoofcheck.errors import UsageError
-from spoofcheck.schema import CustodyCheck, Finding, ScanDocument
+from spoofcheck.schema import CustodyCheck, Finding, MergeInfo, RunInfo, ScanDocument
 
 ELEMENT_ID: Final = "spoofcheck-document"
 """Of the `<script>` that carries the document."""
@@ -70,20 +70,34 @@ def reproducible(document: ScanDocument) -> ScanDocument:
     Replaced, and nothing else: `run.started_at`, `run.finished_at` and each finding's `custody.checked_at` by an empty
     text, `run.elapsed_s` by 0, `run.host` by an empty text, and in `tool.command_line` the values of options that only
     say where results go (`--json out.json`: `--json FILE`) and absolute paths (by their last part). `--workers`, which
-    never changes results, is left out of it.
+    never changes results, is left out of it. In a joined document the same is replaced in its parts, whose hashes
+    stay: join results that were written reproducibly.
 
     What the run examined and with what stays: paths and modification times of recordings, hashes, options, versions,
     device and platform. Two machines that differ in these do not give the same bytes, and should not.
     """
     return document.model_copy(
         update={
-            "run": document.run.model_copy(
-                update={"started_at": BLANK_TIME, "finished_at": BLANK_TIME, "elapsed_s": 0.0, "host": ""}
-            ),
+            "run": _without_time_and_place(document.run),
+            "merged": None if document.merged is None else _without_runs(document.merged),
             "tool": document.tool.model_copy(update={"command_line": _without_places(document.tool.command_line)}),
             "findings": tuple(_without_custody_time(finding) for finding in document.findings),
         }
     )
+
+
+def _without_time_and_place(run: RunInfo) -> RunInfo:
+    return run.model_copy(update={"started_at": BLANK_TIME, "finished_at": BLANK_TIME, "elapsed_s": 0.0, "host": ""})
+
+
+def _without_runs(merged: MergeInfo) -> MergeInfo:
+    parts = (
+        part.model_copy(
+            update={"run": _without_time_and_place(part.run), "command_line": _without_places(part.command_line)}
+        )
+        for part in merged.parts
+    )
+    return merged.model_copy(update={"parts": tuple(parts)})
 
 
 def _without_custody_time(finding: Finding) -> Finding:

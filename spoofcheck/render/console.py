@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spoofcheck.render import measures
+from spoofcheck.render.division import merged_words, notices
 from spoofcheck.render.paths import common_folder, relative_names, shortened
 from spoofcheck.render.text import (
     MISSING,
@@ -76,7 +77,6 @@ _ASCII_SIGNS = str.maketrans({"≥": ">=", "≤": "<=", MISSING: "-", "±": "+-"
 _OWN_LICENCE = "Apache-2.0"
 """What the licences of spoofcheck and of all it ships begin with: a model under another is told of in every result."""
 _UNCALIBRATED = "not calibrated: raw scores only, no likelihood ratio, no verdict"
-_INTERRUPTED = "INTERRUPTED: inputs that had not been reached are missing from this result."
 
 _GAP = 2
 _INDENT = 2
@@ -143,8 +143,9 @@ def summary(document: ScanDocument) -> str:
     if not measures.is_calibrated(document):
         lines.append(f"The model {printable(document.model.name)} is {_UNCALIBRATED}")
     lines += _licences(document)
-    if not document.run.complete:
-        lines.append(_INTERRUPTED)
+    if document.merged is not None:
+        lines.append(f"{merged_words(document.merged).capitalize()}")
+    lines += notices(document)
     return "\n".join(lines) + "\n"
 
 
@@ -160,7 +161,9 @@ def _examined(document: ScanDocument, exhibits: Sequence[Finding]) -> str:
         return "No input could be examined." if document.findings else "Nothing to examine."
     recordings = len({finding.path for finding in exhibits})
     audio_s, elapsed_s = measures.duration_s(exhibits), document.run.elapsed_s
-    speed = f" in {format_time(elapsed_s)} ({audio_s / elapsed_s:.0f} x real time)" if elapsed_s > 0 else ""
+    # From the first part's beginning to the last one's end says little of a joined result: parts may have waited.
+    is_timed = elapsed_s > 0 and document.merged is None
+    speed = f" in {format_time(elapsed_s)} ({audio_s / elapsed_s:.0f} x real time)" if is_timed else ""
     return (
         f"Examined {count(recordings, 'recording')} ({count(len(exhibits), 'exhibit')}), "
         f"{format_time(audio_s)} of audio{speed}"
@@ -204,7 +207,7 @@ class _Layout:
         self._bound = measures.llr_bound(document)
         self._tracer = document.tracer
         self._enrolled = document.enrolled
-        self._complete = document.run.complete
+        self._notices = list(notices(document))
         self._width = width
         self._ascii = ascii_only
         self._exhibits = measures.examined(document.findings)
@@ -227,8 +230,8 @@ class _Layout:
             blocks.append([title, Padding(self._skipped_table(), (0, 0, 0, _INDENT))])
         if not blocks:
             blocks.append([Text("Nothing to examine.")])
-        if not self._complete:
-            blocks.append([self._line(_INTERRUPTED, "bold")])
+        if self._notices:
+            blocks.append([self._line(notice, "bold") for notice in self._notices])
         if self._folder:
             blocks[0].insert(0, self._line(f"Folder {self._safe(self._folder)}", "dim"))
         for index, block in enumerate(blocks):
