@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spoofcheck.audio.compiled import first_call_alone
 from spoofcheck.types import SAMPLE_RATE_HZ, samples_to_seconds
 
 _MFCCS = 13
@@ -121,6 +122,7 @@ def voice_features(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     )
 
 
+@first_call_alone
 def _spectral(wave: NDArray[np.float64], sounding: NDArray[np.bool_]) -> dict[str, float | None]:
     import librosa
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spoofcheck.audio.compiled import first_call_alone
 from spoofcheck.types import SAMPLE_RATE_HZ
 
 _MFCCS = 13
@@ -82,6 +83,7 @@ class VoiceStatistics(nn.Module):
         return torch.from_numpy(np.stack(rows)).unsqueeze(-1).to(waveform.device)
 
 
+@first_call_alone
 def voice_statistics(
     samples: NDArray[np.float32],
     *,

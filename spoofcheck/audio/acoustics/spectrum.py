@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 
 from spoofcheck.audio.acoustics.catalogue import N_MFCC
+from spoofcheck.audio.compiled import first_call_alone
 from spoofcheck.types import SAMPLE_RATE_HZ
 
 N_FFT = 512
@@ -49,21 +49,31 @@ def spectrum_measures(samples: NDArray[np.float64], is_speech: NDArray[np.bool_]
         samples: `[n]` at 16 kHz, the mean power of the speech in it brought to a fixed level (MFCC 1 depends on it).
         is_speech: `[n]`.
     """
-    stft = librosa.stft(samples, n_fft=N_FFT, win_length=WINDOW, hop_length=HOP)
     power = np.mean(np.square(_frames(samples)), axis=0)
-    count = min(stft.shape[1], power.size)
+    count = min(1 + samples.size // HOP, power.size)
     middles = np.minimum(np.arange(count) * HOP, samples.size - 1)
     floor = np.mean(np.square(samples[is_speech])) * 10 ** (-_FRAME_BELOW_SPEECH_DB / 10) if is_speech.any() else 0.0
     used = is_speech[middles] & (power[:count] > floor)
     if np.count_nonzero(used) < LEAST_FRAMES:
         return dict.fromkeys(SPECTRUM_MEASURES)
-    stft, power = stft[:, :count], power[:count]
+    return _measures_of(samples, power[:count], used)
+
+
+@first_call_alone
+def _measures_of(
+    samples: NDArray[np.float64], power: NDArray[np.float64], used: NDArray[np.bool_]
+) -> dict[str, float | None]:
+    """All measures; power and whether a frame is used `[frames]`."""
+    import librosa
+
+    count = power.size
+    stft = librosa.stft(samples, n_fft=N_FFT, win_length=WINDOW, hop_length=HOP)[:, :count]
     magnitude = np.abs(stft)
     heard = magnitude[:, used]
     mel = librosa.feature.melspectrogram(S=np.square(heard), sr=SAMPLE_RATE_HZ, n_mels=_N_MELS)
     mfcc = librosa.feature.mfcc(S=librosa.power_to_db(mel), n_mfcc=N_MFCC).mean(axis=1)
     crossings = librosa.feature.zero_crossing_rate(samples - samples.mean(), frame_length=WINDOW, hop_length=HOP)
-    values: dict[str, float | None] = {
+    return {
         "rms-variance": float(np.var(10 * np.log10(power[used]))),
         "spectral-centroid": float(librosa.feature.spectral_centroid(S=heard, sr=SAMPLE_RATE_HZ).mean()),
         "spectral-bandwidth": float(librosa.feature.spectral_bandwidth(S=heard, sr=SAMPLE_RATE_HZ).mean()),
@@ -79,7 +89,6 @@ def spectrum_measures(samples: NDArray[np.float64], is_speech: NDArray[np.bool_]
         **{f"mfcc-{number}": float(value) for number, value in enumerate(mfcc, 1)},
         "phase-coherence": phase_coherence(stft, used),
     }
-    return values
 
 
 def phase_coherence(stft: NDArray[np.complex128], used: NDArray[np.bool_]) -> float | None:
@@ -123,4 +132,4 @@ def _flux(magnitude: NDArray[np.float64], used: NDArray[np.bool_]) -> float | No
 def _frames(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """`[WINDOW, frames]` around the same middles as the STFT's."""
     padded = np.pad(samples, WINDOW // 2)
-    return np.asarray(librosa.util.frame(padded, frame_length=WINDOW, hop_length=HOP))
+    return np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP].T
