@@ -117,6 +117,8 @@ def _of_the_rest(document: ScanDocument) -> Iterator[ManifestRow]:
         yield ManifestRow("tracer, configuration", f"{tracer.name} {tracer.version}", tracer.config_sha256)
     if store is not None:
         yield ManifestRow("enrolled sources, content", store.path, store.sha256)
+    for part in document.merged.parts if document.merged is not None else ():
+        yield ManifestRow("joined result", part.name, part.sha256)
     for control in document.controls:
         yield ManifestRow("control", control.name, control.sha256)
     references = {

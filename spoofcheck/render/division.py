@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from spoofcheck.render.conditions import number_ranges
@@ -33,6 +34,25 @@ def gap_words(merged: MergeInfo) -> str:
     if merged.inputs is not None:
         lacking.append(f"{merged.missing_inputs:,} of all {count(merged.inputs, 'input')} have no finding")
     return "; ".join(lacking)
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """What a report says of parts; empty where there is nothing to say."""
+
+    shard: str
+    merged: str
+    gaps: str
+
+
+def division(document: ScanDocument) -> Division:
+    """The words that a report's templates put where they belong."""
+    merged = document.merged
+    return Division(
+        shard="" if document.shard is None else shard_words(document.shard),
+        merged="" if merged is None else merged_words(merged),
+        gaps="" if merged is None or document.run.complete else gap_words(merged),
+    )
 
 
 def _lacking(merged: MergeInfo) -> Iterator[str]:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from spoofcheck.render import canonical, custody, measures, wording
 from spoofcheck.render.acousticview import AcousticView, acoustic_view
 from spoofcheck.render.conditions import condition_rows
+from spoofcheck.render.division import division
 from spoofcheck.render.drawing import Rect, Tick, percent, time_ticks
 from spoofcheck.render.overview import overview
 from spoofcheck.render.paths import common_folder, relative_names
@@ -174,6 +175,7 @@ def render(document: ScanDocument) -> str:
             counts=[(verdict, counts[verdict]) for verdict in meanings if counts[verdict]],
             meanings=list(meanings.items()),
             scale=SCALE,
+            division=division(document),
             command_line=shlex.join(document.tool.command_line),
             note=(document.note or "").splitlines(),
             observations_explain=wording.OBSERVATIONS_EXPLAIN,
@@ -198,6 +200,7 @@ def _environment() -> Environment:
         "control_truth": wording.control_truth,
         "level": lambda dbfs: f"{dbfs:.1f}".replace("-", _MINUS),
         "llr": _llr,
+        "shell": shlex.join,
         "size": format_bytes,
         "span": _range,
         "time": format_time,
