@@ -409,7 +409,7 @@ def test_the_table_is_safe_to_print(case: Path, tiny_model: Path, capsys: pytest
     assert run(["verify", str(case / "report.html"), *given]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out
-    assert "all that was checked is as it was" in out
+    assert "all that was checked is as it was" in " ".join(out.split())
     edit(case / "report.html", b"<h1>", b"<h1>\x1b[2J")
     assert run(["verify", str(case / "report.html"), *given]) == 1
     out = capsys.readouterr().out
