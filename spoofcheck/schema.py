@@ -380,6 +380,16 @@ class ToolInfo(_Model):
     libraries: dict[str, str] = Field(description="versions of what decodes and computes")
 
 
+class EngineInfo(_Model):
+    """What a scan over a cluster ran on; its results do not hang on it."""
+
+    name: Literal["ray"] = Field(default="ray", description="always ray; a scan on one machine has no engine")
+    readers: int = Field(ge=1, description="actors that fetched and decoded")
+    networks: int = Field(ge=1, description="actors that ran the detector")
+    judges: int = Field(ge=1, description="actors that decided, traced and gathered evidence")
+    nodes: int = Field(ge=1, description="machines of the cluster when the scan began")
+
+
 class RunInfo(_Model):
     """The volatile part: when, where, how long."""
 
@@ -388,6 +398,7 @@ class RunInfo(_Model):
     elapsed_s: float = Field(description="from start to finish")
     host: str = Field(description="name of the machine")
     complete: bool = Field(description="false when the run was interrupted before every input was examined")
+    engine: EngineInfo | None = Field(default=None, description="null for a scan on one machine")
 
 
 class CalibrationInfo(_Model):

@@ -6,9 +6,10 @@ Times are seconds (`_s`), positions are samples at 16 kHz (`_sample`), unless a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE_HZ = 16_000
 """Every model works at this rate; `audio.decode` brings every recording to it."""
+
+OVER_BUDGET: Final = "budget"
+"""Why a window that holds speech has no score where only so much of an exhibit is examined: nobody looked at it."""
 
 
 def seconds_to_samples(seconds: float) -> int:
@@ -26,6 +30,15 @@ def seconds_to_samples(seconds: float) -> int:
 def samples_to_seconds(samples: int) -> float:
     """Seconds of a sample count or position at 16 kHz."""
     return samples / SAMPLE_RATE_HZ
+
+
+def covered_s(stretches: Iterable[tuple[float, float]]) -> float:
+    """Seconds that stretches `(start_s, end_s)` cover together; where they overlap, the time counts once."""
+    total_s, covered_to_s = 0.0, 0.0
+    for start_s, end_s in sorted(stretches):
+        total_s += max(0.0, end_s - max(start_s, covered_to_s))
+        covered_to_s = max(covered_to_s, end_s)
+    return round(total_s, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +89,7 @@ class Window:
         end_sample: one past the last sample OF THE RECORDING it covers (a short file is repeated to fill the window).
         speech_s: seconds of speech inside, by the voice activity detector; None when it did not run.
         samples: float32 `[window_samples]`, or None when the window is not to be scored.
-        not_scored: why not (`"no-speech"`), else None.
+        not_scored: why not (`"no-speech"`, `OVER_BUDGET`), else None.
     """
 
     channel: int | None
@@ -86,6 +99,14 @@ class Window:
     speech_s: float | None
     samples: NDArray[np.float32] | None
     not_scored: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPosition:
+    """How far the reading of a recording has come whose windows are not chosen before its end is known."""
+
+    end_sample: int
+    """At 16 kHz, from the start of the recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +150,7 @@ class WindowScore:
     Attributes:
         raw_score: spoof logit minus bona fide logit; None when the window was not scored.
         spoof_llr: calibrated natural-log likelihood ratio, positive supports synthetic; None likewise.
-        not_scored: why not (`"no-speech"`), else None.
+        not_scored: why not (`"no-speech"`, `OVER_BUDGET`), else None.
         validity_distance: of its features to the calibration data; None without a gate or score.
     """
 

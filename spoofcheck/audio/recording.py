@@ -20,7 +20,7 @@ from spoofcheck.audio.quality import QualityMeter
 from spoofcheck.audio.speech import CHUNK_SAMPLES, SPEECH_PROBABILITY, SpeechMeter, speech_seconds
 from spoofcheck.audio.windows import HeardWindow, StreamWindower
 from spoofcheck.errors import InputError
-from spoofcheck.types import AudioFile, ChannelSummary, RecordingSummary, Window
+from spoofcheck.types import AudioFile, ChannelSummary, ReadPosition, RecordingSummary, Window
 
 _BLOCK_S = 2
 _CANCELLING_MIX = 10 ** (-20 / 10)
@@ -254,7 +254,7 @@ def _channel_mode(file: AudioFile, channels: Literal["auto", "mix", "each"], can
 
 
 def windows_again(
-    items: Iterable[AudioFile | Window | RecordingSummary], first_reading: RecordingSummary
+    items: Iterable[AudioFile | Window | ReadPosition | RecordingSummary], first_reading: RecordingSummary
 ) -> Iterator[Window]:
     """The windows of a second reading, which must end as the first one did.
 

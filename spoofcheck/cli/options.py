@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import typer
 
@@ -10,6 +11,10 @@ from spoofcheck.errors import UsageError
 
 DEVICES = "auto|cpu|cuda|cuda:N|mps"
 BATCH_SIZE_HELP = "Windows per forward pass; never changes results."
+
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smh]?)", re.ASCII)
+_UNIT_S: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0}
 
 
 def device_option(panel: str | None = None, *names: str) -> Any:
@@ -32,6 +37,14 @@ def workers_option(panel: str) -> Any:
     return typer.Option(
         min=1, help="Threads that read ahead; never changes results.", rich_help_panel=panel, show_default="by cores"
     )
+
+
+def parse_duration_s(option: str, text: str) -> float:
+    """Seconds of `90`, `60s`, `5m` or `1h`. Raises UsageError for anything else, and names the option."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{option} {text}: neither seconds (90, 60s), minutes (5m) nor hours (1h)")
+    return float(match[1]) * _UNIT_S[match[2]]
 
 
 def parse_batch_size(text: str) -> int | None:

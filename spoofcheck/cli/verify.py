@@ -159,6 +159,7 @@ def _recomputed(
             hop_s=options.hop_s,
             channels=options.channels,
             vad=options.vad,
+            budget_s=options.budget_s,
             threshold_llr=options.spoof_threshold_llr,
             device=_device(options.device),
             precision=_precision(options.dtype, _device(options.device)),

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofcheck.audio.recording import windows_again
-from spoofcheck.types import AudioFile, RecordingSummary, Window
+from spoofcheck.detect.readers import ReadItem
+from spoofcheck.types import RecordingSummary, Window
 
-ReadAgain = Callable[[RecordingSummary], Generator[AudioFile | Window | RecordingSummary]]
+ReadAgain = Callable[[RecordingSummary], Generator[ReadItem]]
 """Reads a recording a second time: the same windows by channel and index, all of them with samples."""
 
 

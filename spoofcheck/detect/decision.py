@@ -5,7 +5,7 @@ The rule, in the order in which it is applied:
 1. No window with enough speech: `inconclusive` (`no-speech`).
 2. The model is not calibrated: `uncalibrated`; there is no LLR that the later steps could compare.
 3. Recording conditions outside those the model was validated on: `inconclusive` (`outside-validated-conditions`).
-4. Less speech than the model needs: `inconclusive` (`too-little-speech`).
+4. Less speech than the model needs, in the windows that were examined: `inconclusive` (`too-little-speech`).
 5. A run of flagged windows, long and strong enough, in speech whose other windows support human: `partial`.
 6. Pooled LLR at or above the spoof threshold: `spoof`; at or below the bona fide threshold: `bonafide`.
 7. In between: `inconclusive` (`undecided`).
@@ -20,11 +20,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from spoofcheck.detect.budget import covers_all, examined_speech_s
 from spoofcheck.detect.calibration import to_llr
 from spoofcheck.detect.validity import exhibit_distance, shrunk_llr, validity_weight
 from spoofcheck.nets.config import CalibrationConfig, DecisionConfig, GateConfig, ValidatedConfig
 from spoofcheck.schema import Reason, Span, ValidityLimits, Verdict
-from spoofcheck.types import AudioFile, Quality, WindowScore, samples_to_seconds
+from spoofcheck.types import OVER_BUDGET, AudioFile, Quality, WindowScore, samples_to_seconds
 
 UNCALIBRATED = Reason(
     code="uncalibrated",
@@ -78,7 +79,7 @@ def decide(
     overruling = [
         *_outside_validated(file, quality, validated),
         *_too_far(distance, limits),
-        *_too_little_speech(quality, rule),
+        *_too_little_speech(windows, quality, rule),
     ]
     if calibration is None:
         return Decision(Verdict.UNCALIBRATED, raw_score, None, (UNCALIBRATED, *overruling), (), distance)
@@ -98,11 +99,12 @@ def decide(
 def flagged_runs(windows: Sequence[WindowScore], rule: DecisionConfig) -> Iterator[list[WindowScore]]:
     """Runs of windows at or above the window threshold that are long and strong enough to be reported.
 
-    A window without a score (a pause) neither ends nor lengthens a run: it is silent about what is synthetic.
+    A window without a score (a pause) neither ends nor lengthens a run: it is silent about what is synthetic. One that
+    holds speech and was left out for a budget ends it: nobody looked at what would be said to be flagged.
     """
     run: list[WindowScore] = []
     for window in [*windows, None]:
-        if window is not None and window.spoof_llr is None:
+        if window is not None and window.spoof_llr is None and window.not_scored != OVER_BUDGET:
             continue
         if window is not None and window.spoof_llr is not None and window.spoof_llr >= rule.window_threshold_llr:
             run.append(window)
@@ -199,11 +201,14 @@ def _shrunk(distance: float | None, limits: ValidityLimits | None) -> Iterator[R
         )
 
 
-def _too_little_speech(quality: Quality, rule: DecisionConfig) -> Iterator[Reason]:
-    if quality.speech_s is not None and quality.speech_s < rule.min_exhibit_speech_s:
+def _too_little_speech(windows: Sequence[WindowScore], quality: Quality, rule: DecisionConfig) -> Iterator[Reason]:
+    is_whole = covers_all(windows)
+    speech_s = quality.speech_s if is_whole else examined_speech_s(windows)
+    if speech_s is not None and speech_s < rule.min_exhibit_speech_s:
+        where = "" if is_whole else " in the windows that were examined"
         yield Reason(
             code="too-little-speech",
-            message=f"{quality.speech_s:.1f} s of speech; at least {rule.min_exhibit_speech_s:.1f} s are needed.",
+            message=f"{speech_s:.1f} s of speech{where}; at least {rule.min_exhibit_speech_s:.1f} s are needed.",
         )
 
 

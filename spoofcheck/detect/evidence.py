@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofcheck.detect.again import ReadAgain, heard_again
+from spoofcheck.detect.budget import examined_places
 from spoofcheck.detect.decision import Decision
 from spoofcheck.errors import InputError
 from spoofcheck.schema import FLAGGED, AcousticObservations, Excerpt, Finding, Pictures, Reason, StabilityCard
@@ -118,6 +119,11 @@ class Gatherer:
 
             require_codecs()
 
+    @property
+    def reference_sha256(self) -> str | None:
+        """Of the acoustic reference; None where none is compared with."""
+        return None if self._reference is None else self._reference.sha256
+
     def evidence(
         self, summary: RecordingSummary, judged: Sequence[Judged], heard: Callable[[float], None]
     ) -> dict[int | None, Evidence]:
@@ -160,7 +166,8 @@ class Gatherer:
         if options.stability and judged.decision.spoof_llr is not None:
             from spoofcheck.detect.stability import StabilityTest
 
-            test = StabilityTest(self._judging, file, judged.channel.quality, judged.decision)
+            places = examined_places(judged.windows)
+            test = StabilityTest(self._judging, file, judged.channel.quality, judged.decision, places)
             listeners.stability = _Guarded("stability test", test, self._debug)
         return listeners
 

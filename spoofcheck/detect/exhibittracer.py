@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from spoofcheck.audio.recording import windows_again
 from spoofcheck.detect.channeltest import channel_test
 from spoofcheck.detect.gallery import Floats, embedding_head, require_prototypes
+from spoofcheck.detect.readers import ReadItem
 from spoofcheck.detect.scorer import DeviceName, HeardWindow, TracerScorer, fitted
 from spoofcheck.detect.sourcestore import SourceStore, StoreTracer, default_store, read_store
 from spoofcheck.detect.tracing import Trace, judge_embedding, judge_source, known_sources, with_channel_test
@@ -30,9 +31,9 @@ from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.index import find_model, shipped_tracer
 from spoofcheck.nets.precision import Precision
 from spoofcheck.nets.sharing import may_share_front_end, shares_front_end
-from spoofcheck.types import AudioFile, RecordingSummary, Window
+from spoofcheck.types import RecordingSummary
 
-ReadAgain = Callable[[RecordingSummary], Generator[AudioFile | Window | RecordingSummary]]
+ReadAgain = Callable[[RecordingSummary], Generator[ReadItem]]
 """Reads a recording a second time: the same windows by channel and index, all of them with samples."""
 
 Wanted = Mapping[int | None, Collection[int]]

@@ -17,7 +17,7 @@ from spoofcheck.detect.progress import Progress
 from spoofcheck.detect.readers import Known, ReadAny, Readers, ReadItem, ReadRecording
 from spoofcheck.detect.scorer import HeardWindow, WindowScorer
 from spoofcheck.schema import Finding
-from spoofcheck.types import AudioFile, RecordingSummary, Skipped, Window, samples_to_seconds
+from spoofcheck.types import AudioFile, ReadPosition, RecordingSummary, Skipped, Window, samples_to_seconds
 
 
 class FindingStore(Protocol):
@@ -107,6 +107,8 @@ class Hearing:
                     watcher.opened(item.path, item.header_duration_s)
                 elif isinstance(item, Window):
                     file.add(item, batch)
+                    watcher.heard(file.path, samples_to_seconds(item.end_sample))
+                elif isinstance(item, ReadPosition):
                     watcher.heard(file.path, samples_to_seconds(item.end_sample))
                 else:
                     file.outcome = item

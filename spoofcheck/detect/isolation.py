@@ -26,7 +26,7 @@ from spoofcheck.detect.limits import ReadLimits
 from spoofcheck.detect.readerprocess import BEAT, READY, Job, Refused, Start
 from spoofcheck.detect.readers import ReadItem, ReadRecording
 from spoofcheck.errors import InputError
-from spoofcheck.types import AudioFile, RecordingSummary, Window, samples_to_seconds
+from spoofcheck.types import AudioFile, ReadPosition, RecordingSummary, Window, samples_to_seconds
 
 _WATCH_S = 0.1
 _WATCHDOG = "spoofcheck-reader-watchdog"
@@ -209,7 +209,7 @@ class _Worker:
                 file = message
                 limits.check_length(file.header_duration_s)
                 self._allowed_s = limits.allowed_s(file, 0.0)
-            elif isinstance(message, Window):
+            elif isinstance(message, Window | ReadPosition):
                 limits.check_length(samples_to_seconds(message.end_sample))
                 self._allowed_s = limits.allowed_s(file, samples_to_seconds(message.end_sample))
             elif not isinstance(message, RecordingSummary):

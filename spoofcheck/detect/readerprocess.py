@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol, runtime_checkable
 from spoofcheck.detect.limits import ReadLimits
 from spoofcheck.detect.readers import ReadItem, ReadRecording
 from spoofcheck.errors import InputError
-from spoofcheck.types import AudioFile, Window, samples_to_seconds
+from spoofcheck.types import AudioFile, ReadPosition, Window, samples_to_seconds
 
 READY, BEAT, DONE = "ready", "beat", "done"
 
@@ -135,7 +135,7 @@ class _Clock:
         if isinstance(item, AudioFile):
             self._file = item
             self._grant(0.0)
-        elif isinstance(item, Window):
+        elif isinstance(item, Window | ReadPosition):
             self._grant(samples_to_seconds(item.end_sample))
 
     def _grant(self, position_s: float) -> None:

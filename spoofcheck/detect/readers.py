@@ -13,7 +13,7 @@ from typing import Self
 
 from spoofcheck.errors import InputError
 from spoofcheck.schema import Finding
-from spoofcheck.types import AudioFile, RecordingSummary, Skipped, Window
+from spoofcheck.types import AudioFile, ReadPosition, RecordingSummary, Skipped, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Known:
     findings: tuple[Finding, ...]
 
 
-ReadItem = AudioFile | Window | RecordingSummary
+ReadItem = AudioFile | Window | ReadPosition | RecordingSummary
 Item = ReadItem | Skipped | Known
 ReadRecording = Callable[[Path, Callable[[], bool]], Generator[ReadItem]]
 """Reads one recording; asks the given function now and then whether to give up."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from spoofcheck.audio.inputs import find_inputs
+from spoofcheck.detect.budget import budget_reason, budget_windows
 from spoofcheck.detect.decision import decide, with_threshold
 from spoofcheck.detect.evidence import EvidenceOptions, Gatherer, Judged, with_evidence
 from spoofcheck.detect.exhibittracer import ExhibitTracer, Wanted, enrolled_sources, shipped_twin
@@ -60,6 +61,8 @@ class ScanOptions:
     """Distance between windows; None is 4 s, or the model's window where that is shorter."""
     channels: ChannelMode = "auto"
     vad: bool = True
+    budget_s: float | None = None
+    """Most seconds of audio that the network hears of an exhibit, in windows spread evenly; None is all of it."""
     threshold_llr: float | None = None
     device: DeviceName = "auto"
     precision: Precision = "auto"
@@ -112,6 +115,8 @@ class Scanner:
         self.hop_samples = hop_samples(self.options, config.window_samples)
         if config.calibration is None:
             _check_uncalibrated(self.options, config.name)
+        budget_s = self.options.budget_s
+        self.budget_windows = None if budget_s is None else budget_windows(budget_s, config.window_samples, config.name)
         self.rule = with_threshold(config.decision, self.options.threshold_llr)
         self.tracer = self._load_tracer()
         self.scorer = WindowScorer(
@@ -129,12 +134,24 @@ class Scanner:
         isolation = self.options.isolation
         return isolation == "processes" or (isolation == "auto" and self.scorer.device.type == "cuda")
 
+    @property
+    def acoustic_reference_sha256(self) -> str | None:
+        """Of what acoustic observations are compared with; None where none are made."""
+        return None if self._gatherer is None else self._gatherer.reference_sha256
+
     def bare(self) -> Scanner:
-        """This scanner with the same model, rule and options, but without tracing and without further evidence."""
+        """This scanner with the same model, rule and options, but without tracing, budget and further evidence."""
         other = copy.copy(self)
         other.options = replace(
-            self.options, trace=False, tracer=None, trace_all=False, sources=None, evidence=EvidenceOptions()
+            self.options,
+            budget_s=None,
+            trace=False,
+            tracer=None,
+            trace_all=False,
+            sources=None,
+            evidence=EvidenceOptions(),
         )
+        other.budget_windows = None
         other.tracer = None
         other._gatherer = None
         return other
@@ -233,14 +250,19 @@ class Scanner:
                     watcher.finished(recording.path, finding)
                 yield recording.path, findings
 
-    def _read(self, path: Path, cancelled: Callable[[], bool]) -> Generator[ReadItem]:
-        reading = WindowReading(
+    def first_reading(self) -> WindowReading:
+        """How a recording is read to be heard; can be sent to another process."""
+        return WindowReading(
             window_samples=self.bundle.config.window_samples,
             hop_samples=self.hop_samples,
             channels=self.options.channels,
             vad=self.options.vad,
             min_window_speech_s=self.rule.min_window_speech_s,
+            budget_windows=self.budget_windows,
         )
+
+    def _read(self, path: Path, cancelled: Callable[[], bool]) -> Generator[ReadItem]:
+        reading = self.first_reading()
         return reading(path, cancelled) if self.processes is None else self.processes.read(reading, path, cancelled)
 
     def judged(self, recording: HeardRecording, watcher: Progress) -> Iterator[Finding]:
@@ -277,11 +299,17 @@ class Scanner:
         )
         for each in judged:
             number = each.channel.channel
-            warnings = not_traced if wanted.get(number) else ()
+            warnings = [*self._left_out(each.windows), *(not_traced if wanted.get(number) else ())]
             finding = recording_finding(
                 summary, each.channel, each.windows, each.decision, traces.get(number), warnings
             )
             yield with_evidence(finding, evidence[number]) if number in evidence else finding
+
+    def _left_out(self, windows: Sequence[WindowScore]) -> Iterator[Reason]:
+        budget_s = self.options.budget_s
+        reason = None if budget_s is None else budget_reason(windows, budget_s)
+        if reason is not None:
+            yield reason
 
     def _traced(
         self, summary: RecordingSummary, wanted: Wanted, recording: HeardRecording
@@ -295,7 +323,7 @@ class Scanner:
             return {}, (Reason(code="not-traced", message=f"It could not be traced: {error.message}"),)
 
     def _read_again(self, summary: RecordingSummary) -> Generator[ReadItem]:
-        # Every window with samples: which of them hold speech is known from the first reading.
+        # Every window with samples: which of them hold speech, and were examined, is known from the first reading.
         reading = WindowReading(
             window_samples=self.bundle.config.window_samples,
             hop_samples=self.hop_samples,

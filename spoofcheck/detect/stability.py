@@ -5,6 +5,9 @@ cut and scored anew, the channel's condition is measured anew, and the recorded 
 through one further reading, so that what is held does not grow with the recording (a minute of it for each of the two
 codecs, a window and the waiting batch for the others). It costs eight times what the first judgement cost.
 
+Where a budget left windows out, a run scores those about the same places: it asks what the change does, not what lies
+elsewhere, and costs as much for it.
+
 A run that ends on the other side (spoof or partial against bona fide) is a flip, and a flip makes the verdict
 inconclusive: a verdict must not hang on where a window starts or what a messenger did.
 """
@@ -23,6 +26,7 @@ from spoofcheck.audio.phase import PhasedWindower
 from spoofcheck.audio.recording import Track, Windower
 from spoofcheck.audio.windows import StreamWindower
 from spoofcheck.detect.again import ReadAgain, heard_again
+from spoofcheck.detect.budget import PlacesAgain
 from spoofcheck.detect.changes import (
     Change,
     Coded,
@@ -39,7 +43,15 @@ from spoofcheck.detect.validity import window_llr
 from spoofcheck.errors import InputError
 from spoofcheck.nets.config import DecisionConfig, ModelConfig
 from spoofcheck.schema import Finding, Reason, StabilityCard, StabilityRun, Verdict
-from spoofcheck.types import AudioFile, Quality, RecordingSummary, Window, WindowScore, samples_to_seconds
+from spoofcheck.types import (
+    OVER_BUDGET,
+    AudioFile,
+    Quality,
+    RecordingSummary,
+    Window,
+    WindowScore,
+    samples_to_seconds,
+)
 
 GAIN_DB: Final = 6.0
 _PHASE_SAMPLES: Final = 16_000
@@ -108,13 +120,21 @@ class StabilityTest:
         file: it is a channel of.
         quality: of the unchanged channel; its peak limits the gain.
         decision: on the unchanged exhibit.
+        places: where the windows start that were examined, ascending, in samples; None for all windows.
     """
 
-    def __init__(self, judging: Judging, file: AudioFile, quality: Quality, decision: Decision) -> None:
+    def __init__(
+        self,
+        judging: Judging,
+        file: AudioFile,
+        quality: Quality,
+        decision: Decision,
+        places: Sequence[int] | None = None,
+    ) -> None:
         self._judging = judging
         self._file = file
         self._decision = decision
-        self._runs = list(_runs(judging, quality.peak_dbfs))
+        self._runs = list(_runs(judging, quality.peak_dbfs, places))
         self._waiting: list[tuple[_Run, int, NDArray[np.float32]]] = []
 
     def push(self, samples: NDArray[np.float32]) -> None:
@@ -141,8 +161,9 @@ class StabilityTest:
 
     def _take(self, run: _Run, windows: Sequence[Window]) -> None:
         for window in windows:
-            index = run.add(window)
-            if window.samples is not None:
+            is_heard = window.samples is not None and run.hears(window)
+            index = run.add(window, is_heard)
+            if window.samples is not None and is_heard:
                 self._waiting.append((run, index, window.samples))
             if len(self._waiting) >= self._judging.batch_windows:
                 self._score()
@@ -219,11 +240,20 @@ def scored(window: WindowScore, heard: HeardWindow, config: ModelConfig) -> Wind
 class _Run:
     """One change: the samples after it, their windows and scores, and the condition they are in."""
 
-    def __init__(self, name: str, label: str, change: Change, windower: Windower, judging: Judging) -> None:
+    def __init__(
+        self,
+        name: str,
+        label: str,
+        change: Change,
+        windower: Windower,
+        judging: Judging,
+        places: PlacesAgain | None,
+    ) -> None:
         self.name = name
         self.label = label
         self.windows: list[WindowScore] = []
         self._change = change
+        self._places = places
         self._track = Track(None, windower, judging.vad, judging.rule.min_window_speech_s)
 
     def push(self, samples: NDArray[np.float32]) -> list[Window]:
@@ -232,10 +262,15 @@ class _Run:
     def finish(self) -> list[Window]:
         return [*self._hear(self._change.finish()), *self._track.finish()]
 
-    def add(self, window: Window) -> int:
-        """Keep a window that has no score yet; returns its place."""
+    def hears(self, window: Window) -> bool:
+        """Whether a window with speech is to be scored; asked once for each, in order of time."""
+        return self._places is None or self._places.take(window.start_sample)
+
+    def add(self, window: Window, is_heard: bool) -> int:
+        """Keep a window that has no score, or none yet; returns its place."""
+        not_scored = "no-speech" if window.samples is None or is_heard else OVER_BUDGET
         self.windows.append(
-            WindowScore(window.start_sample, window.end_sample, window.speech_s, None, None, "no-speech")
+            WindowScore(window.start_sample, window.end_sample, window.speech_s, None, None, not_scored)
         )
         return len(self.windows) - 1
 
@@ -251,19 +286,23 @@ class _Run:
         return self._track.push(samples)
 
 
-def _runs(judging: Judging, peak_dbfs: float) -> Iterator[_Run]:
+def _runs(judging: Judging, peak_dbfs: float, starts: Sequence[int] | None) -> Iterator[_Run]:
     window, hop = judging.config.window_samples, judging.hop_samples
     # A whole second where windows are four apart; less where later and earlier would else be the same places.
     phase = max(1, min(_PHASE_SAMPLES, hop // 4))
+
+    def places() -> PlacesAgain | None:
+        return None if starts is None else PlacesAgain(starts, phase)
+
     if hop > 1:
         for name, label, samples in (
             ("phase+1s", "later", phase),
             ("phase-1s", "earlier", hop - phase),
         ):
             words = f"windows start {samples_to_seconds(phase):g} s {label}"
-            yield _Run(name, words, Unchanged(), PhasedWindower(window, hop, samples), judging)
+            yield _Run(name, words, Unchanged(), PhasedWindower(window, hop, samples), judging, places())
     for name, label, change in _changes(peak_dbfs):
-        yield _Run(name, label, change, StreamWindower(window, hop), judging)
+        yield _Run(name, label, change, StreamWindower(window, hop), judging, places())
 
 
 def _changes(peak_dbfs: float) -> Iterator[tuple[str, str, Change]]:

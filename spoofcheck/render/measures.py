@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from spoofcheck.schema import Finding, OptionsInfo, ScanDocument, Verdict, WindowResult
+from spoofcheck.types import OVER_BUDGET, covered_s
 
 # Codes that only repeat what the verdict, the LLR and the spans already say.
 _TOLD_ELSEWHERE = frozenset({"above-spoof-threshold", "below-bonafide-threshold", "spoofed-passage", "uncalibrated"})
@@ -39,11 +40,7 @@ def verdict_counts(findings: Iterable[Finding]) -> dict[Verdict, int]:
 
 def spoofed_s(finding: Finding) -> float:
     """Seconds covered by the flagged spans; where spans overlap, the time counts once."""
-    total, covered_to = 0.0, 0.0
-    for span in sorted(finding.spans, key=lambda span: span.start_s):
-        total += max(0.0, span.end_s - max(span.start_s, covered_to))
-        covered_to = max(covered_to, span.end_s)
-    return round(total, 6)
+    return covered_s((span.start_s, span.end_s) for span in finding.spans)
 
 
 def flags(finding: Finding) -> list[str]:
@@ -61,6 +58,16 @@ def is_flagged(window: WindowResult, options: OptionsInfo) -> bool:
 def windows_not_scored(finding: Finding) -> int:
     """How many windows the model gave no score to."""
     return sum(window.raw_score is None for window in finding.windows)
+
+
+def examined_s(finding: Finding) -> float:
+    """Seconds of the recording that lie in a scored window; where windows overlap, the time counts once."""
+    return covered_s((each.start_s, each.end_s) for each in finding.windows if each.raw_score is not None)
+
+
+def windows_over_budget(finding: Finding) -> int:
+    """How many windows with speech were left out because only so much of the exhibit was to be examined."""
+    return sum(window.not_scored == OVER_BUDGET for window in finding.windows)
 
 
 def unknown_group(finding: Finding) -> str | None:
