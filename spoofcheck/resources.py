@@ -21,9 +21,18 @@ def user_data_dir() -> Path:
     That is `spoofcheck` in `$XDG_DATA_HOME` where it is an absolute path, and in `~/.local/share` else (XDG Base
     Directory 0.8).
     """
-    named = os.environ.get("XDG_DATA_HOME", "")
+    return _user_dir("XDG_DATA_HOME", ".local/share")
+
+
+def user_cache_dir() -> Path:
+    """Where is kept what could be made again: `spoofcheck` in `$XDG_CACHE_HOME`, else in `~/.cache`."""
+    return _user_dir("XDG_CACHE_HOME", ".cache")
+
+
+def _user_dir(variable: str, otherwise: str) -> Path:
+    named = os.environ.get(variable, "")
     # The specification has relative paths ignored.
-    folder = Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "share"
+    folder = Path(named) if Path(named).is_absolute() else Path.home() / otherwise
     return folder / "spoofcheck"
 
 
