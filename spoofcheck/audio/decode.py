@@ -20,6 +20,9 @@ BLOCK_FRAMES = 65_536
 _LARGEST_SAMPLE = float(2**31)
 """Full scale of 32-bit integers: a float file scaled like that is odd, anything beyond it is not a sample."""
 
+MAX_RECORDING_S = 48 * 3_600
+"""Longest recording that is read: a file of a few megabytes can declare years of sound."""
+
 _OGG_LARGEST_PAGE_BYTES = 65_307
 _OGG_END_OF_STREAM = 4
 
@@ -51,13 +54,15 @@ def decode_blocks(
 
     Raises:
         InputError: `zero-length`, `decode-failed`, `non-finite-samples` (not one usable sample),
-            `changed-while-reading`, or as `open_recording`.
+            `too-long`, `decode-timeout`, `decode-memory`, `changed-while-reading`, or as `open_recording`.
     """
     notes = DecodeNotes() if notes is None else notes
     log = FfmpegLog()
     replaced = 0
     for block in _raw_blocks(file, block_frames, log):
         notes.frames += len(block)
+        if notes.frames > MAX_RECORDING_S * file.sample_rate_hz:
+            raise InputError("too-long", f"It is longer than {MAX_RECORDING_S // 3_600} hours: read it in parts.")
         finite, bad = _finite(block)
         replaced += bad
         yield finite

@@ -1,23 +1,26 @@
 """The one place that starts ffmpeg on evidence: for containers libsndfile cannot read, or not to their end.
 
 Evidence is hostile until decoded, so ffmpeg never sees a shell, an option made from a name, the network, or a
-format that names other files (playlists, concat scripts, SDP, image sequences): such a file is refused.
+format that names other files (playlists, concat scripts, SDP, image sequences): such a file is refused. Where the
+system can limit it (Linux), it has 2 GiB of memory and may write no file.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import struct
 import subprocess
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import imageio_ffmpeg
 import numpy as np
@@ -35,8 +38,23 @@ _FORMATS = (
 )
 """ffmpeg's demuxers that hold their sound themselves and are known by their content."""
 
-_FIRST_AUDIO_STREAM = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1", "-threads", "1"]
+_FIRST_AUDIO_STREAM = [
+    "-map",
+    "0:a:0",
+    "-map_metadata",
+    "-1",
+    "-map_chapters",
+    "-1",
+    "-threads",
+    "1",
+    "-filter_threads",
+    "1",
+]
 _PROBE_TIMEOUT_S = 60.0
+_STALL_S = 60.0
+"""Longest wait for the next samples."""
+_MEMORY_BYTES = 2 << 30
+"""Of address space, far more than any recording takes."""
 _REPORT_HEAD_BYTES = 1 << 18
 _REPORT_TAIL_BYTES = 1 << 14
 _MESSAGE_CHARACTERS = 160
@@ -97,21 +115,25 @@ def probe_with_ffmpeg(path: Path, container: str | None) -> FfmpegFacts:
         container: what its first bytes say it is; what looks like audio and cannot be read is damaged.
 
     Raises:
-        InputError: `not-audio`, `no-audio-stream`, `decode-failed` or `no-decoder`.
+        InputError: `not-audio`, `no-audio-stream`, `decode-failed`, `decode-timeout`, `decode-memory` or `no-decoder`.
     """
     output = ["-frames:a", "1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     with _Ffmpeg([*_input("info", path), *_FIRST_AUDIO_STREAM, *output]) as process:
-        timer = threading.Timer(_PROBE_TIMEOUT_S, process.kill)
+        timer = threading.Timer(_PROBE_TIMEOUT_S, process.give_up)
         timer.start()
         header = process.stdout.read(_AU_HEADER.size)
         while process.stdout.read(1 << 16):
             pass
         process.end()
         timer.cancel()
+    if process.was_given_up:
+        raise _timeout(f"it takes more than {_PROBE_TIMEOUT_S:g} s to find out what it is")
     report = process.report.replace(os.fsencode(_absolute(path)), b"").decode("utf-8", "replace")
     if "matches no streams" in report or "does not contain any stream" in report:
         raise InputError("no-audio-stream", "The file holds no audio stream.")
     codec, stream = _mapped_stream(report)
+    if len(header) < _AU_HEADER.size and _NO_MEMORY in report:
+        raise _no_memory()
     if not codec and container is not None:
         raise InputError("decode-failed", f"It starts like {container} audio but is damaged{_because(report)}.")
     if not codec or "misdetection possible" in report:
@@ -134,15 +156,23 @@ def decode_with_ffmpeg(path: Path, channels: int, block_frames: int, log: Ffmpeg
 
     ffmpeg itself keeps rate and channel layout as they began when a stream changes them half-way. They are
     not asked for by number: `-ac 3` would mix a 3.0 recording into 2.1.
+
+    Raises:
+        InputError: `decode-timeout`, nothing came for a minute; `decode-memory`, too much was wanted before any sound
+            came; `no-decoder`.
     """
     output = ["-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
     frame_bytes = 4 * channels
     with _Ffmpeg([*_input("level+warning", path), *_FIRST_AUDIO_STREAM, *output]) as process:
-        while data := process.stdout.read(block_frames * frame_bytes):
+        nothing = True
+        while data := process.read(block_frames * frame_bytes):
+            nothing = False
             whole = len(data) // frame_bytes * frame_bytes
             yield np.frombuffer(data[:whole], "<f4").reshape(-1, channels)
         exit_code = process.end()
     report = process.report.replace(os.fsencode(_absolute(path)), b"").decode("utf-8", "replace")
+    if nothing and _NO_MEMORY in report:
+        raise _no_memory()
     log.first_error = _first_error(report)
     log.errors = max(len(_ERROR.findall(report)), int(exit_code != 0))
     log.truncated = _TRUNCATED.search(report) is not None
@@ -156,6 +186,7 @@ class _Ffmpeg:
         try:
             self._process = subprocess.Popen(
                 [program, *arguments],
+                bufsize=0,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -164,10 +195,12 @@ class _Ffmpeg:
             )
         except OSError as error:
             raise InputError("no-decoder", f"{program} cannot be started: {error.strerror}.") from error
+        _limit(self._process.pid)
         if self._process.stdout is None or self._process.stderr is None:
             raise AssertionError("both were asked for as pipes")
         self.stdout: IO[bytes] = self._process.stdout
         self._stderr: IO[bytes] = self._process.stderr
+        self.was_given_up = False
         self._head = b""
         self._tail = b""
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -178,7 +211,29 @@ class _Ffmpeg:
         """The start and the end of what ffmpeg wrote to its standard error; whole only after `end`."""
         return self._head + self._tail
 
-    def kill(self) -> None:
+    def read(self, n_bytes: int) -> bytes:
+        """The next bytes of the output, fewer only at its end.
+
+        Raises:
+            InputError: `decode-timeout`.
+        """
+        descriptor = self.stdout.fileno()
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        pieces: list[bytes] = []
+        while n_bytes:
+            if not poll.poll(1_000 * _STALL_S):
+                raise _timeout(f"its decoder gave nothing for {_STALL_S:g} s")
+            piece = os.read(descriptor, n_bytes)
+            if not piece:
+                break
+            pieces.append(piece)
+            n_bytes -= len(piece)
+        return b"".join(pieces)
+
+    def give_up(self) -> None:
+        """End ffmpeg because it takes too long."""
+        self.was_given_up = True
         self._process.kill()
 
     def end(self) -> int:
@@ -203,6 +258,31 @@ class _Ffmpeg:
             self._tail = (self._tail + chunk[room:])[-_REPORT_TAIL_BYTES:] if room < len(chunk) else self._tail
 
 
+def _limit(pid: int) -> None:
+    """Little memory, no file to write, no image of its memory should it crash; where the system can."""
+    with suppress(ImportError, AttributeError, OSError, ValueError):
+        import resource
+
+        # Any: other systems' modules lack `prlimit`. Linux alone can limit a process that runs; before it runs, only
+        # code between fork and exec could, which is not safe where there are threads.
+        limit: Any = resource.prlimit
+        for what, most in (
+            (resource.RLIMIT_AS, _MEMORY_BYTES),
+            (resource.RLIMIT_FSIZE, 0),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            limit(pid, what, (most, most))
+
+
+def _timeout(why: str) -> InputError:
+    return InputError("decode-timeout", f"Reading it was given up: {why}.")
+
+
+def _no_memory() -> InputError:
+    message = f"Reading it was given up: its decoder wants more than {_MEMORY_BYTES >> 20:,} MiB of memory."
+    return InputError("decode-memory", message)
+
+
 def _input(loglevel: str, path: Path) -> list[str]:
     """Options and input; `file:` and an absolute path keep a name from being an option or a protocol."""
     return [
@@ -217,9 +297,9 @@ def _absolute(path: Path) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what would make ffmpeg write a report file or colour its output."""
+    """Ours, without what would make ffmpeg write a report file, colour its output or reserve memory for each thread."""
     kept = {name: value for name, value in os.environ.items() if name not in ("FFREPORT", "AV_LOG_FORCE_COLOR")}
-    return {**kept, "AV_LOG_FORCE_NOCOLOR": "1", "LC_ALL": "C"}
+    return {**kept, "AV_LOG_FORCE_NOCOLOR": "1", "LC_ALL": "C", "MALLOC_ARENA_MAX": "2"}
 
 
 _STREAM_MAP = "Stream mapping:\n"
@@ -231,7 +311,9 @@ _BITS = re.compile(r"[su](\d+)p?(?: \((\d+) bit\))?")
 _PCM_BITS = re.compile(r"pcm_[suf](\d+)")
 # What the raw output's muxer complains about is the joints of a chained file, not damage.
 _ERROR = re.compile(r"^(?!\[f32le @)(?:\[[^\]\n]* @ 0x[0-9a-f]+\] )*\[(?:error|fatal)\] (.*)$", re.MULTILINE)
+_NO_MEMORY = "Cannot allocate memory"
 _CONTEXT = re.compile(r"^(?:\[[^\]\n]* @ 0x[0-9a-f]+\] )+(.+)$", re.MULTILINE)
+_NO_REASONS = ("Error opening input", "Estimating duration")
 _TRUNCATED = re.compile(r"partial file|ended prematurely|filesize and duration do not match|Packet corrupt")
 
 
@@ -274,8 +356,9 @@ def _duration_s(report: str) -> float | None:
 
 
 def _because(report: str) -> str:
-    reason = _first_match(_CONTEXT, report)
-    return f" ({_printable(reason)})" if reason and not reason.startswith("Error opening input") else ""
+    reasons = (reason for reason in _CONTEXT.findall(report) if not reason.startswith(_NO_REASONS))
+    reason = next(reasons, "")
+    return f" ({_printable(reason)})" if reason else ""
 
 
 def _first_error(report: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -179,8 +180,39 @@ def test_ffmpeg_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     before = children()
     with pytest.raises(InputError) as error:
         ffmpeg.probe_with_ffmpeg(tmp_path / "x", "mp3")
-    assert error.value.code == "decode-failed"
+    assert error.value.code == "decode-timeout"
     assert children() == before
+
+
+def test_ffmpeg_that_stops_half_way_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = long_mp3(tmp_path)
+    file = probe(path)
+    stuck = tmp_path / "ffmpeg"
+    stuck.write_text("#!/bin/sh\nhead -c 4000 /dev/zero\nexec sleep 600\n")
+    stuck.chmod(0o755)
+    monkeypatch.setattr(ffmpeg, "ffmpeg_path", lambda: stuck)
+    monkeypatch.setattr(ffmpeg, "_STALL_S", 0.2)
+    before = children()
+    blocks = decode_blocks(file, 1_000)
+    assert len(next(blocks)) == 1_000
+    with pytest.raises(InputError) as error:
+        next(blocks)
+    assert error.value.code == "decode-timeout"
+    assert children() == before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can limit a program that runs")
+def test_ffmpeg_may_write_no_file_and_take_little_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    written = tmp_path / "written"
+    greedy = tmp_path / "ffmpeg"
+    greedy.write_text(f"#!/bin/sh\nsleep 0.3\ncat /proc/self/limits >&2\necho x > '{written}'\n")
+    greedy.chmod(0o755)
+    monkeypatch.setattr(ffmpeg, "ffmpeg_path", lambda: greedy)
+    with ffmpeg._Ffmpeg([]) as process:
+        process.end()
+    limits = [line.split() for line in process.report.decode().splitlines()]
+    assert ["Max", "address", "space", str(2 << 30), str(2 << 30), "bytes"] in limits
+    assert written.read_bytes() == b""
 
 
 def test_environment_cannot_make_ffmpeg_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
