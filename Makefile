@@ -3,10 +3,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+SUPPLY := $(VENV)/supply
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: demo test lint types golden bench lock clean help
+.PHONY: demo test lint types golden bench lock sbom audit clean help
 .DEFAULT_GOAL := help
 
 demo: $(READY)  ## Scan the example recordings, write demo-report.html and demo-scan.json
@@ -45,8 +46,18 @@ lock: $(VENV)/.pip  ## Rewrite requirements.lock, keeping pins that still fit (n
 	  --generate-hashes --only-binary :all: --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
 
+# Neither needs spoofcheck's dependencies, so they have an environment of their own. Only what is exact gives the same
+# bill again: the versions are pinned.
+sbom: $(SUPPLY)/.ready  ## Write sbom.cdx.json: what requirements.lock installs, and the models, as CycloneDX
+	$(SUPPLY)/bin/python -m docs.sbom sbom.cdx.json
+
+# Without --strict pip-audit ends well when it could not look a package up.
+audit: $(SUPPLY)/.ready  ## Ask the package index for known vulnerabilities of what requirements.lock installs
+	$(SUPPLY)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict \
+	  --progress-spinner off
+
 clean:  ## Remove what the other targets made, the virtual environment included
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-report.html demo-scan.json
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-report.html demo-scan.json sbom.cdx.json
 	find spoofcheck tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## Show this list
@@ -58,6 +69,12 @@ $(VENV)/.pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@touch $@
+
+$(SUPPLY)/.ready: $(VENV)/.pip Makefile
+	$(BIN)/python -m venv $(SUPPLY)
+	$(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  'cyclonedx-python-lib[json-validation]==11.12.0' 'packaging==26.3' 'pip-audit==2.10.1'
 	@touch $@
 
 $(READY): pyproject.toml $(VENV)/.pip

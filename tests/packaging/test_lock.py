@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parents[2]
-LOCK = ROOT / "requirements.lock"
+from docs.lockfile import LOCK, pins
+
+ROOT = LOCK.parent
 CONTAINERFILE = ROOT / "Containerfile"
 CONTAINER = {"python_version": "3.11", "python_full_version": "3.11.2", "sys_platform": "linux", "extra": ""}
 """What markers are read for; the rest of the environment is that of the machine."""
-PIN = re.compile(r"([A-Za-z0-9._-]+)==(\S+)")
-HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
-
-
-def pins(text: str) -> dict[str, tuple[Version, list[str]]]:
-    """Version and hashes of every locked package.
-
-    Raises:
-        ValueError: a line is neither a pin nor hashes of one.
-    """
-    found: dict[str, tuple[Version, list[str]]] = {}
-    for line in text.replace("\\\n", " ").splitlines():
-        if line.startswith("#") or not line.strip():
-            continue
-        pin, *hashes = line.split()
-        match = PIN.fullmatch(pin)
-        if match is None or not all(HASH.fullmatch(one) for one in hashes):
-            raise ValueError(f"not a pin with hashes: {line[:80]}")
-        found[canonicalize_name(match[1])] = (Version(match[2]), hashes)
-    return found
 
 
 def wanted() -> list[Requirement]:
