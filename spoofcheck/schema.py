@@ -399,6 +399,9 @@ class RunInfo(_Model):
     host: str = Field(description="name of the machine")
     complete: bool = Field(description="false when the run was interrupted before every input was examined")
     engine: EngineInfo | None = Field(default=None, description="null for a scan on one machine")
+    from_store: int = Field(
+        default=0, ge=0, description="inputs that the same run had judged before, and whose findings were kept"
+    )
 
 
 class CalibrationInfo(_Model):

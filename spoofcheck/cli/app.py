@@ -21,8 +21,10 @@ from spoofcheck.cli import (
     schema,
     serve,
     sources,
+    store,
     train,
     verify,
+    watch,
 )
 
 app = typer.Typer(
@@ -38,6 +40,7 @@ app = typer.Typer(
 )
 
 app.command(name="scan")(scan.scan)
+app.command(name="watch")(watch.watch)
 app.command(name="report")(report.report)
 app.command(name="merge")(merge.merge)
 app.command(name="link")(link.link)
@@ -46,6 +49,7 @@ app.add_typer(case.app, name="case")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(models.app, name="models")
 app.add_typer(sources.app, name="sources")
+app.add_typer(store.app, name="store")
 app.add_typer(serve.app, name="serve")
 app.command(name="train")(train.train)
 app.command(name="eval")(evaluate.evaluate)

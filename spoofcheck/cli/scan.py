@@ -15,6 +15,7 @@ import typer
 from spoofcheck.cli.options import batch_size_option, device_option, parse_batch_size, parse_duration_s, workers_option
 from spoofcheck.cli.output import STDOUT, write_output
 from spoofcheck.cli.status import status_of
+from spoofcheck.cli.store import check_store_options, result_store
 from spoofcheck.cli.telling import control_warnings, custody_warnings, show, warn
 from spoofcheck.errors import OutputError, UsageError
 from spoofcheck.types import Skipped
@@ -22,6 +23,7 @@ from spoofcheck.types import Skipped
 if TYPE_CHECKING:
     from spoofcheck.detect.caseunknowns import CaseUnknowns
     from spoofcheck.detect.evidence import EvidenceOptions, ExcerptChoice
+    from spoofcheck.detect.resultstore import ResultStore
     from spoofcheck.detect.scan import Scanner
     from spoofcheck.schema import CaseInfo, EvidenceKind, Finding, ScanDocument, ShardInfo, UnknownGroup
     from spoofcheck.sharding import Shard
@@ -59,6 +61,7 @@ _ANALYSIS = "Analysis"
 _TRACING = "Tracing"
 _MOST_WITH_EXCERPTS = 100
 _EVIDENCE = "Evidence"
+_STORE = "Result store"
 _OUTPUTS = "Outputs"
 
 
@@ -264,6 +267,25 @@ def scan(
             rich_help_panel=_EVIDENCE,
         ),
     ] = False,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep findings here, and take those of recordings that the same run judged before: see 'spoofcheck "
+            "store'.",
+            rich_help_panel=_STORE,
+            show_default="spoofcheck/results in the user's cache",
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh", help="Judge everything anew; what is found replaces what was kept.", rich_help_panel=_STORE
+        ),
+    ] = False,
+    no_store: Annotated[
+        bool, typer.Option("--no-store", help="Neither take nor keep findings.", rich_help_panel=_STORE)
+    ] = False,
     controls: Annotated[
         bool,
         typer.Option(
@@ -361,6 +383,7 @@ def scan(
         ledger=ledger or (None if case_file is None else case_file.parent / LEDGER_NAME),
     )
     outputs.check([] if unknowns is None else [unknowns])
+    check_store_options(store, fresh=fresh, no_store=no_store)
     batch_windows = parse_batch_size(batch_size)
     budget_s = None if budget is None else parse_duration_s("--budget", budget)
     all_inputs = _inputs(paths or [], include or [], exclude or [], files_from)
@@ -402,9 +425,10 @@ def scan(
     model_of_run = model_info(scanner.bundle)
     case = _case(scanner, unknowns)
     started_at = datetime.now(UTC)
-    with scanner.processes or nullcontext():
+    results = None if no_store else result_store(scanner, store, fresh=fresh)
+    with results or nullcontext(), scanner.processes or nullcontext():
         scored = control_results(scanner.bare()) if controls else ()
-        examined, complete = _examined(scanner, inputs, quiet)
+        examined, complete = _examined(scanner, inputs, quiet, results)
     findings = [finding for _, found in examined for finding in found]
     groups: tuple[UnknownGroup, ...] = ()
     if part is None:  # else over the findings of all shards
@@ -427,6 +451,7 @@ def scan(
         note=note,
         controls=scored,
         shard=None if part is None else _shard_info(part, all_places, examined, options.evidence),
+        from_store=0 if results is None else results.from_store,
     )
     kept = _reproducible(document) if reproducible else document
     written = write_all(kept, outputs)
@@ -436,7 +461,7 @@ def scan(
     if outputs.ledger is not None:
         written.problems += enter(outputs.ledger, Kind.SCAN, kept, written, warnings)
     if not quiet:
-        show(document, table=STDOUT not in outputs.forms.values())
+        show(document, table=STDOUT not in outputs.forms.values(), store=None if results is None else results.folder)
     warn(warnings)
     if written.problems:
         raise OutputError("; ".join(written.problems))
@@ -490,7 +515,7 @@ def _checked_note(note: str | None) -> str | None:
 
 
 def _examined(
-    scanner: Scanner, inputs: Sequence[Path | Skipped], quiet: bool
+    scanner: Scanner, inputs: Sequence[Path | Skipped], quiet: bool, store: ResultStore | None
 ) -> tuple[list[tuple[Path, tuple[Finding, ...]]], bool]:
     """Inputs with all their findings, and whether the scan came to its end; Ctrl-C keeps those that are done."""
     from rich.console import Console
@@ -500,7 +525,7 @@ def _examined(
     examined: list[tuple[Path, tuple[Finding, ...]]] = []
     try:
         with RichProgress(Console(stderr=True), not quiet, scanner.options.evidence.cost) as progress:
-            for pair in scanner.examined_inputs(inputs, progress):
+            for pair in scanner.examined_inputs(inputs, progress, store):
                 examined.append(pair)
     except KeyboardInterrupt:
         return examined, False

@@ -6,18 +6,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spoofcheck.schema import ControlResult, Finding, ScanDocument
 
 
-def show(document: ScanDocument, table: bool) -> None:
-    """The table on standard output, where it is wanted, and the summary on standard error."""
+def show(document: ScanDocument, table: bool, store: Path | None = None) -> None:
+    """The table on standard output, where it is wanted, and the summary on standard error.
+
+    Args:
+        document: the result.
+        table: whether there is to be one.
+        store: where findings were kept.
+    """
     from rich.console import Console
 
     from spoofcheck.render.console import ScanTable, summary
 
     if table:
         Console().print(ScanTable(document))
-    Console(stderr=True).print(summary(document), highlight=False, markup=False, end="")
+    Console(stderr=True).print(
+        summary(document, "" if store is None else str(store)), highlight=False, markup=False, end=""
+    )
 
 
 def warn(warnings: Sequence[str]) -> None:

@@ -45,6 +45,7 @@ def build_document(
     note: str | None = None,
     controls: Sequence[ControlResult] = (),
     shard: ShardInfo | None = None,
+    from_store: int = 0,
 ) -> ScanDocument:
     """The document of one scan.
 
@@ -60,6 +61,7 @@ def build_document(
         note: the examiner's free text.
         controls: scored in the same run.
         shard: which part of the inputs was scanned; None for all of them.
+        from_store: inputs whose findings were kept from earlier scans.
 
     Raises:
         ModelError: see `model_info`.
@@ -67,7 +69,7 @@ def build_document(
     tracer = scanner.tracer
     return ScanDocument(
         tool=tool_info(command_line, runtime_libraries(scanner)),
-        run=run_info(started_at, complete=complete),
+        run=run_info(started_at, complete=complete, from_store=from_store),
         model=model or model_info(scanner.bundle),
         tracer=None if tracer is None else tracer_info(tracer.bundle),
         enrolled=None if tracer is None or tracer.enrolled is None else enrolled_info(tracer.enrolled),

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from spoofcheck.errors import SpoofcheckError
+from spoofcheck.resources import user_cache_dir
 
 DATABASE_NAME: Final = "results.sqlite3"
 _LOCK_NAME = "results.lock"
@@ -100,8 +101,16 @@ class StoredRun:
     @property
     def model(self) -> str:
         """Name of the model, `"?"` when it is not known."""
+        return self._of_model("name") or "?"
+
+    @property
+    def model_version(self) -> str:
+        """Its version, empty when it is not known."""
+        return self._of_model("version")
+
+    def _of_model(self, key: str) -> str:
         model = self.facts.get("model")
-        return str(model.get("name", "?")) if isinstance(model, dict) else "?"
+        return str(model.get(key, "")) if isinstance(model, dict) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +340,18 @@ def set_aside(folder: Path, inode: int | None = None) -> Path | None:
             with suppress(FileNotFoundError):
                 Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
         return aside
+
+
+def default_folder() -> Path:
+    """Where findings are kept unless the user names a folder: `results` in the user's cache.
+
+    Raises:
+        UnusableStoreError: the user has no home folder.
+    """
+    try:
+        return user_cache_dir() / "results"
+    except RuntimeError as error:
+        raise UnusableStoreError(f"there is no folder for the result store ({error})") from error
 
 
 def exists(folder: Path) -> bool:

@@ -26,27 +26,20 @@ from spoofcheck.audio.files import Fingerprint, fingerprint, sha256_of
 from spoofcheck.audio.inputs import display_path
 from spoofcheck.audio.signatures import extension_of
 from spoofcheck.detect.keeping import may_be_kept
-from spoofcheck.detect.resultdatabase import DamagedStoreError, Key, ResultDatabase, UnusableStoreError, set_aside
+from spoofcheck.detect.resultdatabase import (
+    DamagedStoreError,
+    Key,
+    ResultDatabase,
+    UnusableStoreError,
+    set_aside,
+)
 from spoofcheck.detect.runidentity import RunIdentity
 from spoofcheck.errors import InputError
-from spoofcheck.resources import user_cache_dir
 from spoofcheck.schema import Finding, Verdict
 
 _FINDINGS: Final = TypeAdapter(tuple[Finding, ...])
 _WITHOUT: Final = "the scan goes on without it"
 _ZLIB_LEVEL: Final = 6
-
-
-def default_folder() -> Path:
-    """Where findings are kept unless the user names a folder: `results` in the user's cache.
-
-    Raises:
-        UnusableStoreError: the user has no home folder.
-    """
-    try:
-        return user_cache_dir() / "results"
-    except RuntimeError as error:
-        raise UnusableStoreError(f"there is no folder for the result store ({error})") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def run_info(started_at: datetime, complete: bool) -> RunInfo:
-    """When, where and how long, from the beginning (with time zone) until now."""
+def run_info(started_at: datetime, complete: bool, from_store: int = 0) -> RunInfo:
+    """When, where and how long, from the beginning (with time zone) until now; inputs that were known before."""
     finished_at = datetime.now(UTC)
     return RunInfo(
         started_at=started_at.astimezone(UTC).isoformat(timespec="seconds"),
@@ -56,6 +56,7 @@ def run_info(started_at: datetime, complete: bool) -> RunInfo:
         elapsed_s=round((finished_at - started_at).total_seconds(), 3),
         host=platform.node(),
         complete=complete,
+        from_store=from_store,
     )
 
 

@@ -35,7 +35,8 @@ _UNSAFE_IN_PAGE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\x7f": "\\u0
 _UNSAFE = re.compile("[<>&\x7f]")
 _OUTPUT_OPTIONS = frozenset({"--json", "--jsonl", "--csv", "--report", "--html", "--pdf", "--labels", "--ledger"})
 _ELSEWHERE = "FILE"
-_WORKERS = "--workers"
+_WITHOUT_EFFECT = frozenset({"--workers", "--store"})
+_FLAGS_WITHOUT_EFFECT = frozenset({"--fresh", "--no-store"})
 
 
 def canonical_json(document: ScanDocument) -> str:
@@ -68,10 +69,10 @@ def reproducible(document: ScanDocument) -> ScanDocument:
     """The document without what differs between two runs over identical input (`--reproducible`).
 
     Replaced, and nothing else: `run.started_at`, `run.finished_at` and each finding's `custody.checked_at` by an empty
-    text, `run.elapsed_s` by 0, `run.host` by an empty text, and in `tool.command_line` the values of options that only
-    say where results go (`--json out.json`: `--json FILE`) and absolute paths (by their last part). `--workers`, which
-    never changes results, is left out of it. In a joined document the same is replaced in its parts, whose hashes
-    stay: join results that were written reproducibly.
+    text, `run.elapsed_s` and `run.from_store` by 0, `run.host` by an empty text, and in `tool.command_line` the values
+    of options that only say where results go (`--json out.json`: `--json FILE`) and absolute paths (by their last
+    part). `--workers`, `--store`, `--fresh` and `--no-store`, which never change results, are left out of it. In a
+    joined document the same is replaced in its parts, whose hashes stay: join results that were written reproducibly.
 
     What the run examined and with what stays: paths and modification times of recordings, hashes, options, versions,
     device and platform. Two machines that differ in these do not give the same bytes, and should not.
@@ -87,7 +88,9 @@ def reproducible(document: ScanDocument) -> ScanDocument:
 
 
 def _without_time_and_place(run: RunInfo) -> RunInfo:
-    return run.model_copy(update={"started_at": BLANK_TIME, "finished_at": BLANK_TIME, "elapsed_s": 0.0, "host": ""})
+    return run.model_copy(
+        update={"started_at": BLANK_TIME, "finished_at": BLANK_TIME, "elapsed_s": 0.0, "host": "", "from_store": 0}
+    )
 
 
 def _without_runs(merged: MergeInfo) -> MergeInfo:
@@ -111,7 +114,9 @@ def _without_places(arguments: tuple[str, ...]) -> tuple[str, ...]:
     kept: list[str] = []
     for place, argument in enumerate(arguments):
         option, equals, value = argument.partition("=")
-        if option == _WORKERS or (place > 0 and arguments[place - 1] == _WORKERS):
+        if argument in _FLAGS_WITHOUT_EFFECT or option in _WITHOUT_EFFECT:
+            continue
+        if place > 0 and arguments[place - 1] in _WITHOUT_EFFECT:
             continue
         if kept and kept[-1] in _OUTPUT_OPTIONS:
             kept.append(_ELSEWHERE)

@@ -40,7 +40,7 @@ from spoofcheck.render.tracing import (
     is_known,
     similar_briefly,
 )
-from spoofcheck.render.wording import VERDICT_ORDER, VERDICT_WORDS
+from spoofcheck.render.wording import VERDICT_ORDER, VERDICT_WORDS, examined_part
 from spoofcheck.schema import FLAGGED, Finding, OptionsInfo, ScanDocument, TracerInfo, Verdict
 
 _VERDICT_STYLES = {
@@ -53,6 +53,7 @@ _VERDICT_STYLES = {
 }
 _LEVEL_STYLES = {
     Level.NOT_SCORED: "dim",
+    Level.OVER_BUDGET: "dim",
     Level.RAW: "",
     Level.HUMAN: "green",
     Level.UNDECIDED: "yellow",
@@ -60,6 +61,7 @@ _LEVEL_STYLES = {
 }
 _UNICODE_MARKS = {
     Level.NOT_SCORED: "·",
+    Level.OVER_BUDGET: "╱",
     Level.RAW: "░",
     Level.HUMAN: "▁",
     Level.UNDECIDED: "▄",
@@ -67,6 +69,7 @@ _UNICODE_MARKS = {
 }
 _ASCII_MARKS = {
     Level.NOT_SCORED: ".",
+    Level.OVER_BUDGET: "/",
     Level.RAW: "~",
     Level.HUMAN: "_",
     Level.UNDECIDED: "=",
@@ -118,10 +121,19 @@ def render(document: ScanDocument, width: int = _TEXT_WIDTH) -> str:
     return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
 
 
-def summary(document: ScanDocument) -> str:
-    """What a scan ends with on stderr: how much was heard, counts by verdict, what was flagged."""
+def summary(document: ScanDocument, store: str = "") -> str:
+    """What a scan ends with on stderr: how much was heard, counts by verdict, what was flagged.
+
+    Args:
+        document: the result.
+        store: where findings were kept; told where some were taken from there.
+    """
     exhibits, skipped = measures.examined(document.findings), measures.skipped(document.findings)
     lines = [_examined(document, exhibits)]
+    if document.run.from_store:
+        recordings = count(len({finding.path for finding in document.findings}), "recording")
+        place = f" ({printable(store)})" if store else ""
+        lines.append(f"{document.run.from_store:,} of {recordings} were judged before and taken from the store{place}")
     if document.findings:
         counts = measures.verdict_counts(document.findings)
         shown = [f"{counts[verdict]:,} {VERDICT_WORDS[verdict]}" for verdict in VERDICT_ORDER if counts[verdict]]
@@ -137,6 +149,7 @@ def summary(document: ScanDocument) -> str:
     if unscored:
         windows = sum(len(finding.windows) for finding in exhibits)
         lines.append(f"Not scored: {unscored:,} of {count(windows, 'window')}")
+    lines += _in_part(exhibits)
     if skipped:
         codes = dict.fromkeys(printable(reason.code) for finding in skipped for reason in finding.reasons)
         lines.append(f"Not examined: {count(len(skipped), 'input')} ({', '.join(codes)})")
@@ -147,6 +160,17 @@ def summary(document: ScanDocument) -> str:
         lines.append(f"{merged_words(document.merged).capitalize()}")
     lines += notices(document)
     return "\n".join(lines) + "\n"
+
+
+def _in_part(exhibits: Sequence[Finding]) -> Iterator[str]:
+    """How many exhibits were examined in part, for a budget, and how much of them was not looked at."""
+    cut = [finding for finding in exhibits if measures.windows_over_budget(finding)]
+    if cut:
+        left_out = sum(map(measures.windows_over_budget, cut))
+        yield (
+            f"Examined in part: {count(len(cut), 'exhibit')}, over the budget; nothing is said of "
+            f"{count(left_out, 'window')} with speech"
+        )
 
 
 def _licences(document: ScanDocument) -> Iterator[str]:
@@ -162,7 +186,7 @@ def _examined(document: ScanDocument, exhibits: Sequence[Finding]) -> str:
     recordings = len({finding.path for finding in exhibits})
     audio_s, elapsed_s = measures.duration_s(exhibits), document.run.elapsed_s
     # From the first part's beginning to the last one's end says little of a joined result: parts may have waited.
-    is_timed = elapsed_s > 0 and document.merged is None
+    is_timed = elapsed_s > 0 and document.merged is None and not document.run.from_store
     speed = f" in {format_time(elapsed_s)} ({audio_s / elapsed_s:.0f} x real time)" if is_timed else ""
     return (
         f"Examined {count(recordings, 'recording')} ({count(len(exhibits), 'exhibit')}), "
@@ -294,6 +318,8 @@ class _Layout:
         for part in more:
             yield Text(isolated(part), no_wrap=True)
         yield from self._strip(finding)
+        if part := examined_part(finding):
+            yield self._line(f"examined: {part}", "yellow", _INDENT)
         if finding.spans:
             yield self._spans(finding)
         if source and not source_fits:
@@ -344,6 +370,8 @@ class _Layout:
         if self._bound is None:
             words = {Level.RAW: "scored"}
         words[Level.NOT_SCORED] = "not scored"
+        if any(map(measures.windows_over_budget, self._exhibits)):
+            words[Level.OVER_BUDGET] = "not looked at, over the budget"
         window = f"{options.window_s:g} s window (hop {options.hop_s:g} s)"
         yield self._line(f"Timeline: a mark per {window}; in long recordings per group", "dim")
         key = Text(" " * _INDENT)
