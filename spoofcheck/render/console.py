@@ -61,7 +61,7 @@ _LEVEL_STYLES = {
 }
 _UNICODE_MARKS = {
     Level.NOT_SCORED: "·",
-    Level.OVER_BUDGET: "╱",
+    Level.OVER_BUDGET: "\N{BOX DRAWINGS LIGHT DIAGONAL UPPER RIGHT TO LOWER LEFT}",
     Level.RAW: "░",
     Level.HUMAN: "▁",
     Level.UNDECIDED: "▄",
@@ -370,8 +370,6 @@ class _Layout:
         if self._bound is None:
             words = {Level.RAW: "scored"}
         words[Level.NOT_SCORED] = "not scored"
-        if any(map(measures.windows_over_budget, self._exhibits)):
-            words[Level.OVER_BUDGET] = "not looked at, over the budget"
         window = f"{options.window_s:g} s window (hop {options.hop_s:g} s)"
         yield self._line(f"Timeline: a mark per {window}; in long recordings per group", "dim")
         key = Text(" " * _INDENT)
@@ -379,6 +377,8 @@ class _Layout:
             key.append(marks[level], _LEVEL_STYLES[level]).append(f" {self._signs(word)}   ", "dim")
         key.rstrip()
         yield key
+        if any(map(measures.windows_over_budget, self._exhibits)):
+            yield self._line(f"{marks[Level.OVER_BUDGET]} not looked at, over the budget", "dim", _INDENT)
         if self._bound is None:
             yield self._line(f"Raw score: spoof logit minus bona fide logit. The model is {_UNCALIBRATED}", "dim")
         else:

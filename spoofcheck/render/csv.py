@@ -10,7 +10,7 @@ import csv
 import io
 from collections.abc import Callable
 
-from spoofcheck.render.measures import is_calibrated, spoofed_s, windows_not_scored
+from spoofcheck.render.measures import examined_s, is_calibrated, spoofed_s, windows_not_scored, windows_over_budget
 from spoofcheck.render.text import format_span, printable
 from spoofcheck.render.tracing import channel_outcome, similar_to
 from spoofcheck.schema import Finding, ScanDocument
@@ -84,5 +84,7 @@ COLUMNS: dict[str, Callable[[ScanDocument, Finding], Cell]] = {
     "trace_threshold": lambda _, f: f.trace.threshold if f.trace else None,
     "channel_test": lambda _, f: channel_outcome(f.trace) if f.trace else "",
     "sources_sha256": lambda d, _: outside(d.enrolled.sha256) if d.enrolled else "",
+    "examined_s": lambda _, f: examined_s(f) if f.duration_s is not None else None,
+    "windows_over_budget": lambda _, f: windows_over_budget(f),
 }
 """Every column and where its cell comes from, in the order in which they are written."""

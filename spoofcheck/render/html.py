@@ -116,6 +116,8 @@ class Exhibit:
     supporting: tuple[WindowRow, ...]
     contrary: tuple[WindowRow, ...]
     not_scored: tuple[tuple[str, int], ...]
+    examined: str
+    examined_s: float
     trace: TraceView | None
     pictures: PicturesView | None
     position: ScorePosition | None
@@ -159,6 +161,7 @@ def render(document: ScanDocument) -> str:
             sections=sections(document),
             alarms=custody.alarms(files, document),
             exhibits=shown,
+            in_part=[item for item in shown if item.examined],
             overview=overview(document),
             unknown_groups=[
                 (group, [item for item in shown if measures.unknown_group(item.finding) == group.name])
@@ -243,6 +246,8 @@ def _exhibit(number: int, finding: Finding, name: str, document: ScanDocument) -
                 if window.raw_score is None
             ).items()
         ),
+        examined=wording.examined_part(finding),
+        examined_s=measures.examined_s(finding),
         trace=trace_view(finding, document),
         pictures=pictures_view(finding.pictures, _length_s(finding), vad=document.options.vad),
         position=score_position(finding, document.model.percentiles, bound),

@@ -59,6 +59,7 @@ class Row:
         source: index into `Overview.sources`.
         channel_failed: whether the similarity is no support, since the channel test failed.
         reasons: how many reasons and remarks the exhibit's section gives.
+        in_part: whether a budget left windows out.
     """
 
     number: int
@@ -79,6 +80,7 @@ class Row:
     source: int
     channel_failed: bool
     reasons: int
+    in_part: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ def _row(number: int, finding: Finding, name: str, source: int, reach: float, do
         source=source,
         channel_failed=follows_channel(finding),
         reasons=len(finding.reasons),
+        in_part=measures.windows_over_budget(finding) > 0,
     )
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from spoofcheck.schema import Finding, OptionsInfo, Span, WindowResult
+from spoofcheck.types import OVER_BUDGET
 
 _TICK_STEPS_S = (
     1,
@@ -35,6 +36,8 @@ class Level(StrEnum):
     """What one stretch of a timeline says, from least to most conspicuous."""
 
     NOT_SCORED = "not-scored"
+    OVER_BUDGET = "over-budget"
+    """It holds speech that nobody looked at."""
     RAW = "raw"
     """Scored by an uncalibrated model: its scores have no side."""
     HUMAN = "human"
@@ -114,7 +117,8 @@ def _group_level(finding: Finding, group: range, options: OptionsInfo) -> Level:
     """The level of the group's mean LLR, but synthetic wherever one of its windows made a flagged stretch.
 
     The highest LLR would not do: among the thirty windows that share a cell in a long recording, chance alone puts
-    one above the threshold. Nor would the mean alone: it would hide a short passage the decision did report.
+    one above the threshold. Nor would the mean alone: it would hide a short passage the decision did report. Where a
+    budget left windows out, the level is that of the windows of the group that were examined.
     """
     for index in group:
         window = finding.windows[index]
@@ -123,6 +127,8 @@ def _group_level(finding: Finding, group: range, options: OptionsInfo) -> Level:
     llrs = _llrs(finding.windows, group)
     if not llrs and _raw_scores(finding.windows, group):
         return Level.RAW
+    if not llrs and any(finding.windows[index].not_scored == OVER_BUDGET for index in group):
+        return Level.OVER_BUDGET
     return level(sum(llrs) / len(llrs) if llrs else None, options)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spoofcheck.render.text import format_llr, format_ratio
+from spoofcheck.render import measures
+from spoofcheck.render.text import count, format_llr, format_ratio
 from spoofcheck.render.verbal import strength
 from spoofcheck.schema import Finding, Verdict
+from spoofcheck.types import OVER_BUDGET
 
 VERDICT_WORDS = {
     Verdict.BONAFIDE: "bona fide",
@@ -60,7 +62,7 @@ def meanings(*, calibrated: bool) -> dict[Verdict, str]:
     return {verdict: words for verdict, words in VERDICT_MEANINGS.items() if verdict is not Verdict.UNCALIBRATED}
 
 
-NOT_SCORED_WORDS = {"no-speech": "too little speech"}
+NOT_SCORED_WORDS = {"no-speech": "too little speech", OVER_BUDGET: "not looked at, over the budget"}
 """Why a window has no score; a code that is missing here is shown as it is."""
 
 
@@ -124,13 +126,16 @@ def opinion(finding: Finding, bound: float | None) -> str:
     if finding.verdict is Verdict.INCONCLUSIVE:
         return "No conclusion is drawn; the pooled LLR is reported as a measurement only."
     support = strength(finding.spoof_llr, bound)
-    pooled = "Pooled over the whole exhibit: " if finding.verdict is Verdict.PARTIAL else ""
+    whole = "the windows that were examined" if measures.windows_over_budget(finding) else "the whole exhibit"
+    pooled = f"Pooled over {whole}: " if finding.verdict is Verdict.PARTIAL else ""
     if support.negligible:
         text = f"{support.phrase} for either proposition."
     else:
         weighed = times_more_probable(finding.spoof_llr, bound, SPEECH)
         text = f"{support.phrase} for {support.favours} rather than {support.over}: {weighed}."
-    return pooled + text if pooled else text[0].upper() + text[1:]
+    words = pooled + text if pooled else text[0].upper() + text[1:]
+    part = examined_part(finding)
+    return f"{words} This rests on {part}; the others were not looked at." if part else words
 
 
 def both_ratios(llr: float, bound: float) -> tuple[str, str]:
@@ -195,20 +200,32 @@ def not_scored_words(code: str) -> str:
     return NOT_SCORED_WORDS.get(code, code.replace("-", " "))
 
 
+def examined_part(finding: Finding) -> str:
+    """`60.0 s in 15 of 900 windows with speech` where a budget left windows out; empty where it did not."""
+    left_out = measures.windows_over_budget(finding)
+    if not left_out:
+        return ""
+    scored = len(finding.windows) - measures.windows_not_scored(finding)
+    speech = " with speech" if all(window.speech_s is not None for window in finding.windows) else ""
+    return f"{measures.examined_s(finding):.1f} s in {scored:,} of {count(scored + left_out, 'window')}{speech}"
+
+
 def timeline_description(finding: Finding, bound: float | None) -> str:
     """What a reader who cannot see the chart needs to know of it; `bound` is None for an uncalibrated model."""
     chosen = (window.raw_score if bound is None else window.spoof_llr for window in finding.windows)
     scores = [score for score in chosen if score is not None]
     if not scores:
         return f"Timeline of {len(finding.windows)} windows, none of which was scored."
+    left_out = measures.windows_over_budget(finding)
+    not_looked_at = f" ({left_out} not looked at, over the budget)" if left_out else ""
     if bound is None:
         return (
-            f"Timeline of {len(finding.windows)} windows, {len(scores)} scored: lowest raw score "
+            f"Timeline of {len(finding.windows)} windows, {len(scores)} scored{not_looked_at}: lowest raw score "
             f"{format_llr(min(scores))}, highest {format_llr(max(scores))}; they are no likelihood ratios. "
             "Appendix A holds every value."
         )
     return (
-        f"Timeline of {len(finding.windows)} windows, {len(scores)} scored: lowest LLR "
+        f"Timeline of {len(finding.windows)} windows, {len(scores)} scored{not_looked_at}: lowest LLR "
         f"{format_llr(min(scores), bound)}, highest {format_llr(max(scores), bound)}; "
         f"{len(finding.spans)} flagged stretches. Appendix A holds every value."
     )

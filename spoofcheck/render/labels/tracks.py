@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from spoofcheck.render.measures import llr_bound
 from spoofcheck.render.text import format_llr, printable
+from spoofcheck.render.wording import examined_part
 from spoofcheck.schema import Finding, ScanDocument, WindowResult
 
 
@@ -36,9 +37,11 @@ class Label:
 
 
 def exhibit_label(document: ScanDocument, finding: Finding) -> Label:
-    """The verdict on the whole exhibit, with its pooled LLR, or with the mean raw score of an uncalibrated model."""
+    """The verdict on the exhibit, its pooled LLR or an uncalibrated model's mean raw score, and what they rest on."""
     score = _score_text(finding, llr_bound(document))
-    return Label(0.0, finding.duration_s or 0.0, f"verdict {finding.verdict}{f', {score}' if score else ''}")
+    part = examined_part(finding)
+    text = ", ".join(filter(None, (f"verdict {finding.verdict}", score, part and f"examined {part}")))
+    return Label(0.0, finding.duration_s or 0.0, text)
 
 
 def window_labels(document: ScanDocument, finding: Finding) -> list[Label]:
