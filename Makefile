@@ -11,7 +11,7 @@ DEV_READY := $(VENV)/.dev-ready
 .DEFAULT_GOAL := help
 
 demo: $(READY)  ## Scan the example recordings, write demo-report.html and demo-scan.json
-	@status=0; $(BIN)/spoofcheck scan examples/recordings --json demo-scan.json --report demo-report.html || status=$$?; \
+	@status=0; $(BIN)/spoofcheck scan examples/recordings --no-store --json demo-scan.json --report demo-report.html || status=$$?; \
 	case $$status in \
 	  0) ;; \
 	  1) echo "Exit code 1: something was flagged, as it should be here (examples/ATTRIBUTION.md says what is true)." ;; \

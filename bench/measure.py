@@ -87,9 +87,9 @@ def run(command: Sequence[str], fine: frozenset[int] = FINE) -> Run:
 
 
 def scan_command(paths: Sequence[Path], model: str | None, *more: str) -> list[str]:
-    """`spoofcheck scan` on the CPU."""
+    """`spoofcheck scan` on the CPU; what an earlier one found is not taken from its result store."""
     chosen = () if model is None else ("--model", model)
-    return [*SPOOFCHECK, "scan", *map(str, paths), "--device", "cpu", "--quiet", *chosen, *more]
+    return [*SPOOFCHECK, "scan", *map(str, paths), "--device", "cpu", "--quiet", "--no-store", *chosen, *more]
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -502,6 +502,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "NO_COLOR": "1",
         "CUDA_VISIBLE_DEVICES": "",
+        "XDG_CACHE_HOME": str(folder / ".cache"),
         "XDG_DATA_HOME": str(folder / ".data"),
     }
 

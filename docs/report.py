@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -68,7 +69,7 @@ def scan(folder: Path) -> tuple[Path, Path]:
         *("--excerpts", "--stability", "--quiet"),
         *("--report", str(report), "--json", str(saved), "--ledger", str(folder / "case.jsonl")),
     ]
-    done = subprocess.run(command, cwd=ROOT, check=False)
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}, check=False)
     if done.returncode not in FINE:
         raise SystemExit(f"the scan ended with {done.returncode}")
     return report, saved
