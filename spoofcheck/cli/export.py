@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spoofcheck.cli.output import STDOUT, check_outputs, write_bytes
+from spoofcheck.cli.output import STDOUT, check_outputs, check_spared, write_bytes
 from spoofcheck.errors import UsageError
 
 
@@ -35,6 +35,7 @@ def export(
 
     check_extra("models export")
     directory = find_model(model)
+    check_spared([onnx], directory.iterdir())
     is_tracer = isinstance(read_any_config(directory), TracerConfig)
     bundle = load_tracer(directory) if is_tracer else load_bundle(directory)
     exported = export_model(bundle)

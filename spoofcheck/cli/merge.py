@@ -124,8 +124,7 @@ def merge(
         ledger=ledger,
     )
     outputs.check([] if unknowns is None else [unknowns])
-    targets = [*outputs.forms.values(), *(each for each in (pdf_to, ledger, unknowns) if each is not None)]
-    _check_not_overwritten(results, targets)
+    outputs.check_spare(results, [] if unknowns is None else [unknowns])
     document = joined(_parts(results), ["spoofcheck", *sys.argv[1:]], allow_gaps=allow_gaps)
     document, case_json, warnings = _grouped(document, tracer, unknowns)
     kept = without_times(document) if reproducible else document
@@ -147,13 +146,6 @@ def merge(
     status = status_of(document.findings, document.controls)
     # Nobody interrupted this: what is missing was not scored.
     return ExitStatus.INCOMPLETE if status is ExitStatus.CLEAR and not document.run.complete else status
-
-
-def _check_not_overwritten(results: Sequence[Path], targets: Sequence[Path]) -> None:
-    inputs = {result.absolute() for result in results}
-    for target in targets:
-        if target != STDOUT and target.absolute() in inputs:
-            raise UsageError(f"{target}: is an input; it would be overwritten")
 
 
 def _parts(results: Sequence[Path]) -> list[Part]:

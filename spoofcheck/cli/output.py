@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ def check_outputs(targets: Iterable[Path]) -> None:
 
     Raises:
         UsageError: two outputs name the same place.
-        OutputError: a folder is missing or not writable, or the name is taken by a folder.
+        OutputError: a folder is missing or not writable, or the name is taken by a folder, device, pipe or socket.
     """
     taken: set[Path] = set()
     for target in targets:
@@ -30,14 +31,32 @@ def check_outputs(targets: Iterable[Path]) -> None:
         taken.add(place)
         if target == STDOUT:
             continue
-        if target.is_dir():
-            raise OutputError(f"{target}: is a folder, not a file to write")
         try:
+            _require_file(target)
             descriptor, probe = tempfile.mkstemp(prefix=".spoofcheck-", dir=place.parent)
         except OSError as error:
             raise OutputError(f"{target}: cannot be written ({_why(error)})") from error
         os.close(descriptor)
         Path(probe).unlink()
+
+
+def check_spared(targets: Iterable[Path], kept: Iterable[Path]) -> None:
+    """Refuse outputs that would take the place of what is read: evidence above all is never overwritten.
+
+    Args:
+        targets: where outputs go.
+        kept: files that must stay as they are; those that are not there are left out.
+
+    Raises:
+        UsageError: a target is one of them, under this name or another.
+    """
+    places = {identity: target for target in targets if (identity := _identity(target)) is not None}
+    if not places:
+        return
+    for path in kept:
+        target = places.get(_identity(path) or (0, 0))
+        if target is not None:
+            raise UsageError(f"{target}: is an input; it would be overwritten")
 
 
 def write_output(target: Path, text: str) -> None:
@@ -59,6 +78,7 @@ def write_bytes(target: Path, data: bytes) -> None:
     """Write a file, all or nothing; errors as for `write_output`."""
     beside: Path | None = None
     try:
+        _require_file(target)
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:40]}-", dir=target.absolute().parent)
         beside = Path(name)
         with open(descriptor, "wb") as file:
@@ -73,6 +93,32 @@ def write_bytes(target: Path, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 beside.unlink()
         raise OutputError(f"{target}: cannot be written ({_why(error)})") from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The same for all names of one file; None where there is no file."""
+    try:
+        entry = path.stat()
+    except (OSError, ValueError):
+        return None
+    return entry.st_dev, entry.st_ino
+
+
+def _require_file(target: Path) -> None:
+    """Refuse a place where there is something else than a file: a new file would take the place of a device.
+
+    Raises:
+        OutputError: there is.
+        OSError: there can be no such file.
+    """
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{target}: is a folder, not a file to write")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"{target}: is a device, pipe or socket, not a file to write; standard output is -")
 
 
 def _umask() -> int:

@@ -77,9 +77,7 @@ def report(
     if ledger is not None and html_to is None and pdf_to is None:
         raise UsageError("--ledger: there is no report to enter; write one with --html or --pdf")
     outputs.check()
-    targets = [*outputs.forms.values(), *(each for each in (pdf_to, ledger) if each is not None)]
-    if any(target.absolute() == result.absolute() for target in targets):
-        raise UsageError(f"{result}: is the input; it would be overwritten")
+    outputs.check_spare([result])
     document = load_document(result)
     if reproducible:
         document = without_times(document)

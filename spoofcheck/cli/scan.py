@@ -388,6 +388,8 @@ def scan(
     budget_s = None if budget is None else parse_duration_s("--budget", budget)
     all_inputs = _inputs(paths or [], include or [], exclude or [], files_from)
     inputs = all_inputs if part is None else part.of(all_inputs)
+    read = [*(each if isinstance(each, Path) else each.path for each in all_inputs), case_file, sources, files_from]
+    outputs.check_spare([each for each in read if each is not None], [] if unknowns is None else [unknowns])
 
     # Only now is torch worth its two seconds.
     from spoofcheck.detect.controls import control_results

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spoofcheck.cli.output import STDOUT, check_outputs, write_output
+from spoofcheck.cli.output import STDOUT, check_outputs, check_spared, write_output
 from spoofcheck.errors import OutputError, SpoofcheckError, UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +52,20 @@ class Outputs:
         check_outputs([*files, *labels])
         if self.ledger is not None and self.ledger.exists():
             _check_ledger(self.ledger)
+
+    def check_spare(self, inputs: Sequence[Path], others: Sequence[Path] = ()) -> None:
+        """Refuse to write over what is read.
+
+        Args:
+            inputs: the files that are read.
+            others: further outputs.
+
+        Raises:
+            UsageError: an output is one of the inputs, or a label track could be.
+        """
+        check_spared([*self.forms.values(), *others, *(each for each in (self.pdf, self.ledger) if each)], inputs)
+        if self.labels is not None:
+            _check_labels_spare(self.labels, inputs)
 
 
 @dataclass(slots=True)
@@ -126,11 +140,26 @@ def _probe_of(folder: Path) -> Path:
     Raises:
         OutputError: there is a file of this name.
     """
-    if folder.is_dir():
-        return folder / "labels"
-    if folder.exists():
+    try:
+        if folder.is_dir():
+            return folder / "labels"
+        is_taken = folder.exists()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+    if is_taken:
         raise OutputError(f"{folder}: is a file, not a folder for label tracks")
     return folder
+
+
+def _check_labels_spare(folder: Path, inputs: Sequence[Path]) -> None:
+    """Label tracks are named after recordings, so that a recording can have the name of another one's label track."""
+    from spoofcheck.render.labels import WRITERS
+
+    endings = tuple(ending.casefold() for _, ending in WRITERS.values())
+    real_folder = folder.resolve()
+    for path in inputs:
+        if path.name.casefold().endswith(endings) and path.resolve().parent == real_folder:
+            raise UsageError(f"--labels {folder}: a label track could overwrite the input {path}; name another folder")
 
 
 def _check_ledger(ledger: Path) -> None:

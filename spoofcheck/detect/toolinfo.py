@@ -38,10 +38,10 @@ def git_commit() -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
+    # Asking must not write: git would refresh the checkout's index, and lock it against whoever works there.
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=5, check=True
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -359,8 +359,8 @@ def test_without_a_browser_all_else_is_written(scan: Scan, folder: Path, monkeyp
     ("options", "message"),
     [
         (["--ledger", "{folder}/case.jsonl"], "there is no report to enter"),
-        (["--html", "{folder}/scan.json"], "is the input"),
-        (["--pdf", "{folder}/scan.json"], "is the input"),
+        (["--html", "{folder}/scan.json"], "is an input"),
+        (["--pdf", "{folder}/scan.json"], "is an input"),
         (["--html", "{folder}/x", "--ledger", "{folder}/case.toml"], "the chain is broken"),
     ],
 )
