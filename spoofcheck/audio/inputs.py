@@ -66,6 +66,23 @@ def find_inputs(
             yield entry
 
 
+def find_inside(
+    folder: Path, place: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Iterator[Path | Skipped]:
+    """What `find_inputs([folder])` takes at one place of it: that file, or all that is in that folder.
+
+    A symbolic link to what is found where it lies yields nothing; others are judged as there. A place that is gone, or
+    that a search of the folder would not come to, yields nothing.
+
+    Args:
+        folder: that is searched.
+        place: below it, or itself.
+        include: as for `find_inputs`.
+        exclude: as for `find_inputs`.
+    """
+    yield from _Folder(folder, _globs(include), _globs(exclude)).inputs_at(place)
+
+
 def read_file_list(source: Path | Literal["-"]) -> list[Path]:
     """The paths in a list: one a line, or separated by NUL where a NUL is in it (`find -print0`).
 
@@ -105,6 +122,41 @@ class _Folder:
     def inputs(self) -> Iterator[Path | Skipped]:
         yield from self._search(self._root, "")
 
+    def inputs_at(self, place: Path) -> Iterator[Path | Skipped]:
+        """What `inputs` finds at a place below the root."""
+        relative = place.relative_to(self._root)
+        if not relative.parts:
+            yield from self.inputs()
+            return
+        try:
+            mode = _own_mode(place)
+            above = [_own_mode(self._root / part) for part in relative.parents if part.parts]
+        except InputError as error:
+            if error.code != "not-found":
+                yield Skipped(place, error.code, error.message)
+            return
+        if self._leaves_out(relative) or not all(map(stat.S_ISDIR, above)):
+            return
+        if stat.S_ISDIR(mode):
+            yield from self._search(place, f"{relative.as_posix()}/")
+        elif stat.S_ISLNK(mode) and self._is_found_elsewhere(place):
+            return
+        elif not self._include or _matches(self._include, place.name, relative.as_posix()):
+            yield from self._judge(place)
+
+    def _leaves_out(self, relative: Path) -> bool:
+        """Whether a name on the way to a place keeps a search from coming to it."""
+        ways = (relative, *relative.parents)
+        return any(
+            way.name.startswith(".") or _matches(self._exclude, way.name, way.as_posix()) for way in ways if way.parts
+        )
+
+    def _is_found_elsewhere(self, link: Path) -> bool:
+        real_path = os.path.realpath(link)
+        if not self._is_inside(real_path):
+            return False
+        return not self._leaves_out(Path(os.path.relpath(real_path, self._real_root)))
+
     def _search(self, folder: Path, below_root: str) -> Iterator[Path | Skipped]:
         try:
             with os.scandir(folder) as listing:
@@ -136,7 +188,7 @@ class _Folder:
                     return
             if not stat.S_ISREG(_mode(path)):
                 yield _not_a_file(path)
-            elif self._include or _claims_audio(path.name) or _looks_like_audio(path):
+            elif self._include or claims_audio(path.name) or _looks_like_audio(path):
                 yield path
         except InputError as error:
             yield Skipped(path, error.code, error.message)
@@ -152,7 +204,16 @@ def _mode(path: Path) -> int:
         raise input_error(error) from error
 
 
-def _claims_audio(name: str) -> bool:
+def _own_mode(path: Path) -> int:
+    """Of a symbolic link, not of what it leads to."""
+    try:
+        return os.lstat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise input_error(error) from error
+
+
+def claims_audio(name: str) -> bool:
+    """Whether a file's name says that it is a recording."""
     return extension_of(name) in AUDIO_EXTENSIONS | HEADERLESS_EXTENSIONS
 
 
