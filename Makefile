@@ -35,7 +35,7 @@ golden: $(DEV_READY)  ## Rewrite golden files and generated docs from what the c
 	$(BIN)/python -m docs.models
 	$(BIN)/python -m tests.golden.regenerate
 
-bench: $(DEV_READY)  ## Measure speed and memory, rewrite bench/RESULTS.md (twenty minutes and more on an idle machine)
+bench: $(DEV_READY)  ## Measure speed and memory, rewrite bench/RESULTS.md (an hour on an idle machine)
 	$(BIN)/python -m bench.all
 
 # uv reads no pip.conf: what a machine mirrors or builds for itself can't get into the lock. Wheels alone, so that an

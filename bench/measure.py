@@ -51,6 +51,11 @@ class Measurement:
         over, under = (self.value, self.target) if self.sense == "at least" else (self.target, self.value)
         return over / under if under else math.inf
 
+    def is_missed(self) -> bool:
+        """Whether there is a target, and the value is on its wrong side."""
+        ratio = self.ratio()
+        return ratio is not None and ratio < 1
+
     def line(self) -> str:
         """One line for a terminal."""
         ratio = self.ratio()
