@@ -116,6 +116,7 @@ def test_batches_order_and_workers_leave_the_scores_alone(
                 *(str(RECORDINGS / name) for name in names),
                 "--quiet",
                 "--no-controls",
+                "--no-store",
                 "--json",
                 str(result),
                 *options,

@@ -262,7 +262,7 @@ def test_numbers_do_not_depend_on_batch_order_or_workers(scan, folder: Path) -> 
     files = sorted(folder.iterdir())
 
     def llrs(*arguments: str | Path) -> dict[str, list[float]]:
-        document = scan("--no-vad", *arguments)[1]
+        document = scan("--no-vad", "--no-store", *arguments)[1]
         return {f.path: [f.spoof_llr, *(w.spoof_llr for w in f.windows)] for f in document.findings}
 
     reference = llrs("--batch-size", "1", "--workers", "1", *files)
@@ -342,7 +342,7 @@ def test_traces_do_not_depend_on_batch_order_or_workers(scan, folder: Path, tiny
     for seed in range(3):
         write_noise(folder / f"{seed}.wav", seconds=5 + 6 * seed, seed=seed, level=0.01 * 5**seed)
     files = sorted(folder.iterdir())
-    common = ("--no-vad", "--threshold", "-100", "--tracer", tiny_tracer_model)
+    common = ("--no-vad", "--no-store", "--threshold", "-100", "--tracer", tiny_tracer_model)
 
     def traces(*arguments: str | Path) -> dict[str, list[object]]:
         findings = scan(*common, *arguments)[1].findings
@@ -509,7 +509,7 @@ def test_ctrl_c_keeps_what_is_done(folder: Path, tiny_model: Path, tmp_path: Pat
         "--no-vad",
     ]
     process = subprocess.Popen(
-        [*command, "--jsonl", str(result), "--batch-size", "1"],
+        [*command, "--no-store", "--jsonl", str(result), "--batch-size", "1"],
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,

@@ -225,13 +225,13 @@ def test_the_shipped_model_has_its_controls_and_figures_in_every_document(folder
 def test_a_file_that_changes_during_the_run_is_told(scan: Scan, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from spoofcheck.detect.scan import Scanner
 
-    examined = Scanner.examined
+    examined = Scanner.examined_inputs
 
     def then_changed(*arguments: object) -> object:
         yield from examined(*arguments)  # type: ignore[arg-type]
         write_wav(folder / "recordings" / "b.wav", human_speech()[:RATE], RATE)
 
-    monkeypatch.setattr(Scanner, "examined", then_changed)
+    monkeypatch.setattr(Scanner, "examined_inputs", then_changed)
     status, document, err = scan()
     first, second = document.findings
     assert status in (0, 1)
@@ -293,7 +293,16 @@ def test_a_broken_ledger_stops_the_scan_before_it_begins(folder: Path, capsys: p
 
 def test_reproducible_documents_are_the_same_bytes(scan: Scan, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = []
-    options = ("--reproducible", "--excerpts", "--stability", "--case", folder / "case.toml", "--note", "Sealed.")
+    options = (
+        "--reproducible",
+        "--no-store",
+        "--excerpts",
+        "--stability",
+        "--case",
+        folder / "case.toml",
+        "--note",
+        "Sealed.",
+    )
     for workers in ("1", "3"):
         page = folder / f"report-{workers}.html"
         arguments = (*options, "--workers", workers, "--report", page, "--ledger", folder / f"{workers}.jsonl")

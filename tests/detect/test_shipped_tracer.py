@@ -30,7 +30,7 @@ Trace = dict[str, Any]
 
 def scanned(out: Path, clips: Sequence[Path], *options: str | Path) -> dict[str, Trace]:
     """`scan --trace-all` of the clips with the shipped models: each clip's trace, by its file's name."""
-    arguments = ["scan", "--trace-all", "--device", "cpu", "--quiet", "--json", out, *options, *clips]
+    arguments = ["scan", "--no-store", "--trace-all", "--device", "cpu", "--quiet", "--json", out, *options, *clips]
     assert run([str(argument) for argument in arguments]) in (0, 1)
     found = {}
     for finding in json.loads(out.read_text(encoding="utf-8"))["findings"]:
