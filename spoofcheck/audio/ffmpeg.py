@@ -11,6 +11,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import struct
 import subprocess
 import threading
@@ -159,7 +160,7 @@ def decode_with_ffmpeg(path: Path, channels: int, block_frames: int, log: Ffmpeg
 
     Raises:
         InputError: `decode-timeout`, nothing came for a minute; `decode-memory`, too much was wanted before any sound
-            came; `no-decoder`.
+            came; `decode-crashed`, somebody killed it; `no-decoder`.
     """
     output = ["-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
     frame_bytes = 4 * channels
@@ -173,6 +174,8 @@ def decode_with_ffmpeg(path: Path, channels: int, block_frames: int, log: Ffmpeg
     report = process.report.replace(os.fsencode(_absolute(path)), b"").decode("utf-8", "replace")
     if nothing and _NO_MEMORY in report:
         raise _no_memory()
+    if exit_code == -signal.SIGKILL:  # no recording makes ffmpeg do that: what is missing is not missing in the file
+        raise InputError("decode-crashed", "Its decoder was killed, perhaps for want of memory on this machine.")
     log.first_error = _first_error(report)
     log.errors = max(len(_ERROR.findall(report)), int(exit_code != 0))
     log.truncated = _TRUNCATED.search(report) is not None
