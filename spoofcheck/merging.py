@@ -247,8 +247,10 @@ def _first_difference(field: str, one: Any, two: Any) -> tuple[str, Any, Any]:
 
 
 def _short(value: Any) -> str:
+    if value is None or value == []:
+        return "none"
     if isinstance(value, dict | list):
-        return "none" if not value else f"{count(len(value), 'entry', 'entries')}"
+        return "some"
     text = printable(value if isinstance(value, str) else json.dumps(value, default=str))
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
