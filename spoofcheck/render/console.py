@@ -149,7 +149,7 @@ def summary(document: ScanDocument, store: str = "") -> str:
     if unscored:
         windows = sum(len(finding.windows) for finding in exhibits)
         lines.append(f"Not scored: {unscored:,} of {count(windows, 'window')}")
-    lines += _in_part(exhibits)
+    lines += _in_part(document, exhibits)
     if skipped:
         codes = dict.fromkeys(printable(reason.code) for finding in skipped for reason in finding.reasons)
         lines.append(f"Not examined: {count(len(skipped), 'input')} ({', '.join(codes)})")
@@ -162,15 +162,13 @@ def summary(document: ScanDocument, store: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _in_part(exhibits: Sequence[Finding]) -> Iterator[str]:
+def _in_part(document: ScanDocument, exhibits: Sequence[Finding]) -> Iterator[str]:
     """How many exhibits were examined in part, for a budget, and how much of them was not looked at."""
     cut = [finding for finding in exhibits if measures.windows_over_budget(finding)]
     if cut:
-        left_out = sum(map(measures.windows_over_budget, cut))
-        yield (
-            f"Examined in part: {count(len(cut), 'exhibit')}, over the budget; nothing is said of "
-            f"{count(left_out, 'window')} with speech"
-        )
+        left_out = count(sum(map(measures.windows_over_budget, cut)), "window")
+        speech = " with speech" if document.options.vad else ""
+        yield f"Examined in part: {count(len(cut), 'exhibit')}, over the budget; nothing is said of {left_out}{speech}"
 
 
 def _licences(document: ScanDocument) -> Iterator[str]:
