@@ -26,7 +26,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from spoofcheck.errors import OutputError, UsageError
+from spoofcheck.errors import OutputError, UsageError, brief
 from spoofcheck.render.text import printable
 from spoofcheck.schema import CaseExhibit, CaseInfo, HandOver
 
@@ -274,10 +274,10 @@ def _where(loc: tuple[int | str, ...]) -> str:
     if not loc:
         return ""
     if len(loc) == 1:
-        return f"key '{printable(str(loc[0]))}': "
-    key = f", key '{printable(str(loc[2]))}'" if len(loc) > 2 else ""
+        return f"key '{printable(brief(str(loc[0])))}': "
+    key = f", key '{printable(brief(str(loc[2])))}'" if len(loc) > 2 else ""
     number = f" number {loc[1] + 1}" if isinstance(loc[1], int) else ""
-    return f"[[{printable(str(loc[0]))}]]{number}{key}: "
+    return f"[[{printable(brief(str(loc[0])))}]]{number}{key}: "
 
 
 def _what(problem: Any, loc: tuple[int | str, ...]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from spoofcheck import __version__
-from spoofcheck.errors import UsageError
+from spoofcheck.errors import UsageError, brief
 from spoofcheck.render.text import printable
 from spoofcheck.schema import SCHEMA_VERSION, ScanDocument
 
@@ -81,4 +81,4 @@ def _first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problems[0]["loc"])
     more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
-    return f"{printable(where.lstrip('.'))}: {printable(problems[0]['msg'])}{more}"
+    return f"{printable(brief(where.lstrip('.')))}: {printable(brief(problems[0]['msg']))}{more}"

@@ -7,6 +7,11 @@ into a `skipped` finding. The others end the command with exit code 2 and one li
 from __future__ import annotations
 
 
+def brief(text: str, longest: int = 300) -> str:
+    """Text from outside, or that quotes it, as a message may hold it: cut behind `longest` characters."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 class SpoofcheckError(Exception):
     """Base class: the message is one line that says what is wrong, with which file, and what to do."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from spoofcheck.detect.gallery import unit
-from spoofcheck.errors import ModelError
+from spoofcheck.errors import ModelError, brief
 
 _DECIMALS = 8
 """Of a kept embedding: far below what a similarity is shown with."""
@@ -117,6 +117,6 @@ def read_hashed(path: Path, form: type[File], what: str, remedy: str) -> File:
         return form.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
+        key = brief(".".join(str(part) for part in first["loc"]))
+        message = brief(first["msg"].removeprefix("Value error, "))
         raise ModelError(f"{path}: damaged {what}{f', key {key!r}' if key else ''}: {message}; {remedy}") from error

@@ -16,7 +16,7 @@ from pathlib import Path
 from spoofcheck.audio.inputs import display_path
 from spoofcheck.errors import OutputError, UsageError
 from spoofcheck.evaluation.clips import UNKNOWN, Clip
-from spoofcheck.evaluation.protocols.lines import Line, or_unknown, read_lines
+from spoofcheck.evaluation.protocols.lines import Line, or_unknown, quoted, read_lines
 
 NAME, SCORE, LABEL = "filename", "cm-score", "cm-label"
 _SYNONYMS = {
@@ -227,9 +227,9 @@ def _score(text: str, line: Line) -> float:
     try:
         score = float(text)
     except ValueError:
-        raise line.fault(f"score {text!r} is no number") from None
+        raise line.fault(f"score {quoted(text)} is no number") from None
     if not math.isfinite(score):
-        raise line.fault(f"score {text!r} is not finite")
+        raise line.fault(f"score {quoted(text)} is not finite")
     return score
 
 
@@ -249,5 +249,5 @@ def _refuse_duplicates(names: Sequence[str], path: Path) -> None:
 
 def _some(names: Sequence[str], noun: str) -> str:
     """`2,001 trials (a, b, c, ...)`."""
-    listed = ", ".join(repr(name) for name in names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    listed = ", ".join(quoted(name) for name in names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
     return f"{len(names):,} {noun}{'' if len(names) == 1 else 's'} ({listed})"

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from spoofcheck.errors import ModelError
+from spoofcheck.errors import ModelError, brief
 from spoofcheck.nets.config import (
     CONFIG_FILE,
     AnyModelConfig,
@@ -33,13 +33,17 @@ from spoofcheck.nets.detector import Detector, build_detector
 from spoofcheck.nets.embedding import StatisticsEmbedding
 from spoofcheck.nets.ensemble import Ensemble
 from spoofcheck.nets.gate import Gate
-from spoofcheck.nets.index import CARD_FILE, WEIGHTS_FILE, find_beside, shipped_entry
+from spoofcheck.nets.index import CARD_FILE, ORIGIN_FILE, WEIGHTS_FILE, find_beside, read_origin, shipped_entry
 from spoofcheck.nets.readout import StatisticsReadout
 from spoofcheck.nets.tracer import Tracer, build_tracer
 from spoofcheck.nets.trees import BoostedTrees
 
 _LISTED_KEYS = 5
 _MEMBERS = "members"
+_UNTOLD_NUMBERS = 1 << 26
+"""Tables that a network makes for itself, as filters are, may hold so many numbers."""
+_BUILDING_FAILS = (ValueError, RuntimeError, ArithmeticError, TypeError, MemoryError)
+"""What torch and our networks raise at shapes that fit nothing or nowhere."""
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
@@ -77,7 +81,8 @@ def load_bundle(directory: Path, *, expected_sha256: str | None = None) -> Bundl
     """Load a detector's directory: hash check, safetensors, strict keys and shapes, `.eval()`.
 
     The bytes that are hashed are the bytes that are loaded. A shipped model is checked against
-    `models/index.json`, weights and configuration both. The weights file of an ensemble holds the hashes of its
+    `models/index.json`, weights and configuration both; one that was pulled or imported against its `origin.json`, so
+    that what was changed since is refused. The weights file of an ensemble holds the hashes of its
     members' weights (`members`, uint8 `[M, 32]`), so that its own hash stands for all of them; the members are loaded
     from beside it, or from among the shipped models.
 
@@ -96,7 +101,7 @@ def load_bundle(directory: Path, *, expected_sha256: str | None = None) -> Bundl
     if isinstance(config.back_end, EnsembleConfig):
         network = _load_ensemble(config, config.back_end, files.weights, directory)
     else:
-        network = _built(lambda: _build_detector(config), directory / CONFIG_FILE)
+        network = _built(lambda: _build_detector(config), directory / CONFIG_FILE, len(files.weights))
         _load_weights(network, files.weights, directory / WEIGHTS_FILE)
     return Bundle(config, network, files.weights_sha256, files.config_sha256, directory)
 
@@ -109,7 +114,11 @@ def load_tracer(directory: Path, expected_sha256: str | None = None) -> TracerBu
     """
     files = _read_files(directory, expected_sha256)
     config = parse_tracer_config(files.config, directory / CONFIG_FILE)
-    network = _built(lambda: build_tracer(config.front_end, config.head, len(config.classes)), directory / CONFIG_FILE)
+    network = _built(
+        lambda: build_tracer(config.front_end, config.head, len(config.classes)),
+        directory / CONFIG_FILE,
+        len(files.weights),
+    )
     _load_weights(network, files.weights, directory / WEIGHTS_FILE)
     return TracerBundle(config, network, files.weights_sha256, files.config_sha256, directory)
 
@@ -178,6 +187,13 @@ def _read_files(directory: Path, expected_sha256: str | None) -> _Files:
             if name not in shipped.files:
                 raise ModelError(f"{directory / name}: no hash in the model index")
             _check_hash(directory / name, actual, shipped.files[name].sha256)
+        return files
+    record = read_origin(directory)
+    if record is not None:
+        for name, actual in ((CONFIG_FILE, files.config_sha256), (WEIGHTS_FILE, files.weights_sha256)):
+            if name not in record.files:
+                raise ModelError(f"{directory / ORIGIN_FILE}: no hash of {name}")
+            _check_hash(directory / name, actual, record.files[name].sha256, f"; {ORIGIN_FILE} there recorded that")
     return files
 
 
@@ -185,9 +201,9 @@ def _storable(value: Tensor) -> Tensor:
     return (value.float() if value.is_floating_point() else value).cpu().contiguous()
 
 
-def _check_hash(path: Path, actual: str, expected: str | None) -> None:
+def _check_hash(path: Path, actual: str, expected: str | None, source: str = "") -> None:
     if expected is not None and actual != expected:
-        raise ModelError(f"{path}: SHA-256 is {actual}, expected {expected}: damaged or not the same model")
+        raise ModelError(f"{path}: SHA-256 is {actual}, expected {expected}: damaged or not the same model{source}")
 
 
 def _build(config: AnyModelConfig) -> nn.Module:
@@ -236,12 +252,29 @@ def _load_member(member: MemberConfig, config: ModelConfig, directory: Path) -> 
     return bundle
 
 
-def _built(build: Callable[[], _Network], source: Path) -> _Network:
+def _built(build: Callable[[], _Network], source: Path, weights_bytes: int | None = None) -> _Network:
+    """The network, unless it is far larger than its weights file: a number takes a byte at least.
+
+    Raises:
+        ModelError: it is, or the configuration describes none.
+    """
     try:
         with torch.random.fork_rng(devices=()):
+            if weights_bytes is not None:
+                _check_size(build, source, weights_bytes)
             return build()
-    except ValueError as error:
-        raise ModelError(f"{source}: {error}") from error
+    except _BUILDING_FAILS as error:
+        raise ModelError(f"{source}: {brief(str(error))}") from error
+
+
+def _check_size(build: Callable[[], nn.Module], source: Path, weights_bytes: int) -> None:
+    with torch.device("meta"):  # shapes alone: a sketch of any network takes no memory
+        sketch = build()
+    numbers = sum(each.numel() for each in (*sketch.parameters(), *sketch.buffers()))
+    if numbers > weights_bytes + _UNTOLD_NUMBERS:
+        raise ModelError(
+            f"{source}: describes a network of {numbers:,} numbers; {WEIGHTS_FILE} has {weights_bytes:,} bytes"
+        )
 
 
 def _load_weights(network: nn.Module, data: bytes, source: Path) -> None:
@@ -255,8 +288,8 @@ def _load_weights(network: nn.Module, data: bytes, source: Path) -> None:
 def _parsed(data: bytes, source: Path) -> dict[str, Tensor]:
     try:
         return load(data)
-    except SafetensorError as error:
-        raise ModelError(f"{source}: not a safetensors file ({error})") from error
+    except (SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
+        raise ModelError(f"{source}: not a safetensors file ({brief(str(error))})") from error
 
 
 def _check_parts(network: nn.Module, source: Path) -> None:
@@ -284,12 +317,21 @@ def _check_state(network: nn.Module, state: dict[str, Tensor], source: Path) -> 
         value = state[name]
         if value.shape != expected[name].shape:
             raise ModelError(
-                f"{source}: '{name}' has shape {list(value.shape)}, {CONFIG_FILE} asks for {list(expected[name].shape)}"
+                f"{source}: '{name}' has shape {brief(str(list(value.shape)))}, {CONFIG_FILE} asks for "
+                f"{list(expected[name].shape)}"
+            )
+        if value.dtype != expected[name].dtype:
+            raise ModelError(
+                f"{source}: '{name}' holds {_dtype(value)}, {CONFIG_FILE} asks for {_dtype(expected[name])}"
             )
         if not value.isfinite().all():
             raise ModelError(f"{source}: '{name}' holds values that are not finite")
 
 
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
 def _some(keys: list[str]) -> str:
     more = "" if len(keys) <= _LISTED_KEYS else f", and {len(keys) - _LISTED_KEYS} more"
-    return ", ".join(keys[:_LISTED_KEYS]) + more
+    return brief(", ".join(keys[:_LISTED_KEYS])) + more

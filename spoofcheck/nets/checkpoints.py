@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from spoofcheck.errors import ModelError
+from spoofcheck.errors import ModelError, brief
 
 SAFETENSORS = ".safetensors"
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
@@ -64,7 +64,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from error
     except SafetensorError as error:
-        raise ModelError(f"{path}: not a safetensors file ({error})") from error
+        raise ModelError(f"{path}: not a safetensors file ({brief(str(error))})") from error
 
 
 def _pickled(path: Path) -> Any:

@@ -7,7 +7,10 @@ Importing this module does not import torch.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -23,10 +26,17 @@ from pydantic import (
     model_validator,
 )
 
-from spoofcheck.errors import ModelError
+from spoofcheck.errors import ModelError, brief
 from spoofcheck.schema import TracingFigure, ValidationFigure, ValidityLimits
 
 CONFIG_FILE = "config.json"
+MAX_CONFIG_BYTES = 16 << 20
+MAX_WEIGHTS_BYTES = 16 << 30
+MAX_WINDOW_SAMPLES = 10 * 60 * 16_000
+_Size = Annotated[int, Field(gt=0, le=1 << 16)]
+_Few = Annotated[int, Field(gt=0, le=256)]
+"""Bounds of an architecture: whatever a configuration says, it is soon known how large a network it describes."""
+
 _Record = TypeVar("_Record", bound=BaseModel)
 
 
@@ -38,9 +48,9 @@ class SpectralStemConfig(_Config):
     """Arguments of `spoofcheck.nets.stem.SpectralStem`."""
 
     kind: Literal["spectral-stem"] = "spectral-stem"
-    channels: tuple[PositiveInt, ...] = Field(default=(64, 64, 128, 256, 256, 256), min_length=1)
-    fft_samples: PositiveInt = 320
-    hop_samples: PositiveInt = 160
+    channels: tuple[_Size, ...] = Field(default=(64, 64, 128, 256, 256, 256), min_length=1, max_length=256)
+    fft_samples: _Size = 320
+    hop_samples: _Size = 160
     compression: float = Field(default=0.3, gt=0, le=1)
 
 
@@ -48,13 +58,13 @@ class XlsrConfig(_Config):
     """Arguments of `spoofcheck.nets.xlsr.Xlsr`; the defaults are XLS-R 300M's geometry."""
 
     kind: Literal["xlsr"] = "xlsr"
-    hidden_size: PositiveInt = 1024
-    layers: PositiveInt = 24
-    heads: PositiveInt = 16
-    feed_forward_size: PositiveInt = 4096
-    conv_channels: PositiveInt = 512
-    position_kernel: PositiveInt = 128
-    position_groups: PositiveInt = 16
+    hidden_size: _Size = 1024
+    layers: _Few = 24
+    heads: _Few = 16
+    feed_forward_size: _Size = 4096
+    conv_channels: _Size = 512
+    position_kernel: _Size = 128
+    position_groups: _Few = 16
     dropout: float = Field(default=0.0, ge=0, lt=1)
     output: Literal["last", "all-layers"] = "last"
 
@@ -63,12 +73,12 @@ class WhisperEncoderConfig(_Config):
     """Arguments of `spoofcheck.nets.whisper.WhisperFeatures`; the defaults are Whisper base's geometry."""
 
     kind: Literal["whisper-encoder"] = "whisper-encoder"
-    width: PositiveInt = 512
-    heads: PositiveInt = 8
-    feed_forward_size: PositiveInt = 2048
-    mel_bands: PositiveInt = 80
-    positions: PositiveInt = 200
-    use_layers: tuple[PositiveInt, ...] = Field(default=(1, 2, 3), min_length=1)
+    width: _Size = 512
+    heads: _Few = 8
+    feed_forward_size: _Size = 2048
+    mel_bands: _Size = 80
+    positions: _Size = 200
+    use_layers: tuple[_Few, ...] = Field(default=(1, 2, 3), min_length=1, max_length=256)
     combine: Literal["mean", "concat"] = "mean"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -77,17 +87,17 @@ class MelSpectrogramConfig(_Config):
     """Arguments of `spoofcheck.nets.mel.MelSpectrogram`."""
 
     kind: Literal["mel-spectrogram"] = "mel-spectrogram"
-    bands: PositiveInt = 128
-    fft_samples: PositiveInt = 1024
-    hop_samples: PositiveInt = 256
+    bands: _Size = 128
+    fft_samples: _Size = 1024
+    hop_samples: _Size = 256
 
 
 class VoiceStatisticsConfig(_Config):
     """Arguments of `spoofcheck.nets.statistics.VoiceStatistics`; it always gives 34 channels and one frame."""
 
     kind: Literal["voice-statistics"] = "voice-statistics"
-    fft_samples: PositiveInt = 2048
-    hop_samples: PositiveInt = 512
+    fft_samples: _Size = 2048
+    hop_samples: _Size = 512
     pitch_low_hz: float = Field(default=65.0, gt=0)
     pitch_high_hz: float = Field(default=500.0, gt=0, lt=8_000)
 
@@ -107,8 +117,8 @@ class ConcatConfig(_Config):
     """Arguments of `spoofcheck.nets.frontends.Concat`."""
 
     kind: Literal["concat"] = "concat"
-    parts: tuple[SingleFrontEndConfig, ...] = Field(min_length=2)
-    project_to: PositiveInt | None = None
+    parts: tuple[SingleFrontEndConfig, ...] = Field(min_length=2, max_length=256)
+    project_to: _Size | None = None
 
     @field_validator("parts")
     @classmethod
@@ -131,11 +141,11 @@ FrontEndConfig = Annotated[AnyFrontEndConfig, Field(discriminator="kind")]
 
 
 class _Nes2NetConfig(_Config):
-    channels: PositiveInt = 1024
-    blocks: PositiveInt = 8
-    scale: PositiveInt = 8
-    dilation: PositiveInt = 2
-    se_ratio: PositiveInt = 1
+    channels: _Size = 1024
+    blocks: _Few = 8
+    scale: _Few = 8
+    dilation: _Few = 2
+    se_ratio: _Few = 1
     dropout: float = Field(default=0.2, ge=0, lt=1)
     pooling: Literal["mean", "astp"] = "mean"
 
@@ -157,11 +167,11 @@ class AasistConfig(_Config):
     """Arguments of `spoofcheck.nets.aasist.Aasist`; the defaults are the published XLS-R + AASIST's geometry."""
 
     kind: Literal["aasist"] = "aasist"
-    channels: PositiveInt = 1024
-    width: int = Field(default=128, ge=6)
-    filters: tuple[PositiveInt, ...] = Field(default=(32, 32, 64, 64, 64, 64), min_length=1)
-    graph_channels: PositiveInt = 64
-    stack_channels: PositiveInt = 32
+    channels: _Size = 1024
+    width: int = Field(default=128, ge=6, le=1 << 16)
+    filters: tuple[_Size, ...] = Field(default=(32, 32, 64, 64, 64, 64), min_length=1, max_length=256)
+    graph_channels: _Size = 64
+    stack_channels: _Size = 32
     keep_share: float = Field(default=0.5, gt=0, le=1)
     graph_temperature: float = Field(default=2.0, gt=0)
     stack_temperature: float = Field(default=100.0, gt=0)
@@ -174,8 +184,8 @@ class MelCnnConfig(_Config):
     """Arguments of `spoofcheck.nets.melcnn.MelCnn`."""
 
     kind: Literal["mel-cnn"] = "mel-cnn"
-    channels: PositiveInt = 128
-    widths: tuple[PositiveInt, ...] = Field(default=(32, 64, 128, 256), min_length=1)
+    channels: _Size = 128
+    widths: tuple[_Size, ...] = Field(default=(32, 64, 128, 256), min_length=1, max_length=256)
     dropout: float = Field(default=0.2, ge=0, lt=1)
 
 
@@ -183,14 +193,14 @@ class StatisticsReadoutConfig(_Config):
     """Arguments of `spoofcheck.nets.readout.StatisticsReadout`."""
 
     kind: Literal["statistics-readout"] = "statistics-readout"
-    channels: PositiveInt = 1024
+    channels: _Size = 1024
 
 
 class BoostedTreesConfig(_Config):
     """Arguments of `spoofcheck.nets.trees.BoostedTrees`: the shapes of its buffers."""
 
     kind: Literal["boosted-trees"] = "boosted-trees"
-    channels: PositiveInt = 34
+    channels: _Size = 34
     trees: int = Field(ge=1, le=10_000)
     nodes: int = Field(ge=1, le=65_535)
 
@@ -222,7 +232,7 @@ class EnsembleConfig(_Config):
     """
 
     kind: Literal["ensemble"] = "ensemble"
-    channels: PositiveInt
+    channels: _Size
     fusion: Literal["weighted-probability", "logistic"]
     members: tuple[MemberConfig, ...] = Field(min_length=2)
     bias: float = 0.0
@@ -252,18 +262,18 @@ class LayerAttentionConfig(_Config):
     """Arguments of `spoofcheck.nets.tracer.LayerAttention`; the defaults are the published tracer's geometry."""
 
     kind: Literal["layer-attention"] = "layer-attention"
-    channels: PositiveInt = 1024
-    heads: PositiveInt = 4
-    hidden: PositiveInt = 128
+    channels: _Size = 1024
+    heads: _Few = 4
+    hidden: _Size = 128
 
 
 class PooledEmbeddingConfig(_Config):
     """Arguments of `spoofcheck.nets.tracer.PooledEmbedding`."""
 
     kind: Literal["pooled-embedding"] = "pooled-embedding"
-    channels: PositiveInt = 1024
-    bottleneck: PositiveInt = 128
-    embedding: PositiveInt = 128
+    channels: _Size = 1024
+    bottleneck: _Size = 128
+    embedding: _Size = 128
     dropout: float = Field(default=0.2, ge=0, lt=1)
 
 
@@ -271,8 +281,8 @@ class StatisticsEmbeddingConfig(_Config):
     """Arguments of `spoofcheck.nets.embedding.StatisticsEmbedding`."""
 
     kind: Literal["statistics-embedding"] = "statistics-embedding"
-    channels: PositiveInt = 1024
-    embedding: PositiveInt = 64
+    channels: _Size = 1024
+    embedding: _Size = 64
     scale: float = Field(default=16.0, gt=0)
 
 
@@ -350,8 +360,8 @@ class ValidatedConfig(_Config):
 class GateConfig(_Config):
     """Arguments of `spoofcheck.nets.gate.Gate`, and the distances at which an LLR shrinks and is refused."""
 
-    components: PositiveInt
-    features: PositiveInt = Field(description="twice the front-end's channels")
+    components: _Size
+    features: _Size = Field(description="twice the front-end's channels")
     data: str = Field(description="what distances are measured to, and the limits were chosen on")
     window: ValidityLimits
     exhibit: ValidityLimits
@@ -365,7 +375,7 @@ class _AnyModel(_Config):
     version: str = Field(min_length=1)
     front_end: FrontEndConfig
     sample_rate_hz: Literal[16_000] = 16_000
-    window_samples: PositiveInt = 64_000
+    window_samples: int = Field(default=64_000, gt=0, le=MAX_WINDOW_SAMPLES)
     crop: CropConfig = CropConfig()
     waveform: Literal["as-decoded"] = Field(
         default="as-decoded", description="samples enter as they are: no change of level, no normalisation"
@@ -564,15 +574,34 @@ def read_any_config(directory: Path) -> AnyModelConfig:
 def read_model_file(directory: Path, name: str) -> bytes:
     """A file of a model directory.
 
+    A symbolic link is followed, as caches of hubs hold files in that way; what is read is what is hashed.
+
     Raises:
-        ModelError: no such directory, or the file is missing or unreadable.
+        ModelError: no such directory, or the file is missing, unreadable, no regular file or larger than any may be.
     """
     if not directory.is_dir():
         raise ModelError(f"{directory}: no such model directory")
+    most = MAX_CONFIG_BYTES if name == CONFIG_FILE else MAX_WEIGHTS_BYTES
     try:
-        return (directory / name).read_bytes()
+        return read_regular(directory / name, most)
     except OSError as error:
         raise ModelError(f"{directory / name}: cannot be read ({error.strerror})") from error
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a file; a pipe or device could block, or never end.
+
+    Raises:
+        OSError: it cannot be read, is no regular file (`EINVAL`), or is larger than `most_bytes` (`EFBIG`).
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        entry = os.fstat(descriptor)
+        if not stat.S_ISREG(entry.st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file")
+        if entry.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"{entry.st_size:,} bytes; at most {most_bytes:,} are read")
+        return file.read(most_bytes + 1)[:most_bytes]
 
 
 def read_optional_record(path: Path, form: type[_Record], what: str) -> _Record | None:
@@ -586,7 +615,7 @@ def read_optional_record(path: Path, form: type[_Record], what: str) -> _Record 
         ModelError: it is damaged.
     """
     try:
-        return form.model_validate_json(path.read_bytes())
+        return form.model_validate_json(read_regular(path, MAX_CONFIG_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
@@ -629,9 +658,9 @@ def _describe(error: ValidationError) -> str:
     first = details[0]
     if not first["loc"]:
         return first["msg"]
-    key = ".".join(str(part) for part in first["loc"])
+    key = brief(".".join(str(part) for part in first["loc"]))
     more = f" (and {len(details) - 1} more problems)" if len(details) > 1 else ""
-    return f"key '{key}': {first['msg']}{more}"
+    return f"key '{key}': {brief(first['msg'])}{more}"
 
 
 def config_json(config: AnyModelConfig) -> str:

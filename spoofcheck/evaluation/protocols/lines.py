@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from spoofcheck.audio.inputs import display_path
-from spoofcheck.errors import UsageError
+from spoofcheck.errors import UsageError, brief
 from spoofcheck.evaluation.clips import UNKNOWN, Label
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -34,6 +34,7 @@ SPLITS: Mapping[str, str] = MappingProxyType(
 """What file and folder names call the parts of a data set, in lower case."""
 
 _QUOTED_LENGTH = 80
+_FAULT_LENGTH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Line:
 
     def fault(self, message: str) -> UsageError:
         """The error that says what is wrong with this line."""
-        return UsageError(f"{display_path(self.file)}: line {self.number}: {message}")
+        return UsageError(f"{display_path(self.file)}: line {self.number}: {brief(message, _FAULT_LENGTH)}")
 
     def contradiction(self, label: str, system: str) -> UsageError:
         """The error for human speech that is said to have been made by a system."""
