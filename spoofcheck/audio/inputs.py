@@ -192,6 +192,9 @@ class _Folder:
                 yield path
         except InputError as error:
             yield Skipped(path, error.code, error.message)
+        except OSError as error:  # of a folder that may be listed but not entered, or a link that may not be read
+            reason = input_error(error)
+            yield Skipped(path, reason.code, reason.message)
 
     def _is_inside(self, real_path: str) -> bool:
         return os.path.commonpath([self._real_root, real_path]) == self._real_root

@@ -218,6 +218,28 @@ def test_file_list_that_is_not_there(tmp_path: Path) -> None:
         read_file_list(tmp_path / "missing")
 
 
+@pytest.mark.parametrize("call", ["stat", "readlink"])
+def test_a_folder_that_may_be_listed_but_not_entered_ends_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """As `/proc/1/cwd` answers everybody, and a folder of mode 444 its own user (found by fuzzing)."""
+    shut, fine = tmp_path / "a.wav", tmp_path / "b.wav"
+    fine.write_bytes(b"")
+    shut.symlink_to(fine)
+    real = getattr(os, call)
+
+    def refuse(path: object, *arguments: object, **options: object) -> object:
+        if os.fspath(path) == str(shut):
+            raise PermissionError(13, "Permission denied", str(shut))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, call, refuse)
+    skipped, found = find_inputs([tmp_path])
+    assert isinstance(skipped, Skipped)
+    assert (skipped.path, skipped.code) == (shut, "permission-denied")
+    assert found == fine
+
+
 def test_finding_inputs_needs_no_audio_library() -> None:
     code = (
         "import sys, spoofcheck.audio.inputs;"
