@@ -601,7 +601,7 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
             raise OSError(errno.EINVAL, "Not a regular file")
         if entry.st_size > most_bytes:
             raise OSError(errno.EFBIG, f"{entry.st_size:,} bytes; at most {most_bytes:,} are read")
-        return file.read(most_bytes + 1)[:most_bytes]
+        return file.read(entry.st_size)  # not `most_bytes`: that much would be set aside
 
 
 def read_optional_record(path: Path, form: type[_Record], what: str) -> _Record | None:
