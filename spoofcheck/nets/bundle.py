@@ -264,7 +264,7 @@ def _built(build: Callable[[], _Network], source: Path, weights_bytes: int | Non
                 _check_size(build, source, weights_bytes)
             return build()
     except _BUILDING_FAILS as error:
-        raise ModelError(f"{source}: {brief(str(error))}") from error
+        raise ModelError(f"{source}: {brief(str(error) or type(error).__name__)}") from error
 
 
 def _check_size(build: Callable[[], nn.Module], source: Path, weights_bytes: int) -> None:

@@ -16,6 +16,7 @@ changed.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spoofcheck.errors import ModelError, SpoofcheckError
-from spoofcheck.nets.config import CONFIG_FILE, read_any_config
+from spoofcheck.nets.config import CONFIG_FILE, MAX_CONFIG_BYTES, read_any_config, read_regular
 from spoofcheck.nets.hub import PREFIX, fetch_model
 from spoofcheck.resources import models_dir, user_models_dir
 
@@ -145,7 +146,7 @@ def read_origin(directory: Path) -> OwnModel | None:
         ModelError: it is damaged, or names a file outside the model's directory.
     """
     path = directory / ORIGIN_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     record = _read(OwnModel, path, "record")
     unsafe = [name for name in record.files if not _is_plain_name(name)]
@@ -345,7 +346,7 @@ _Document = TypeVar("_Document", bound=BaseModel)
 
 def _read(kind: type[_Document], path: Path, what: str) -> _Document:
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(read_regular(path, MAX_CONFIG_BYTES))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
