@@ -19,7 +19,21 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import gpu, gpufloor, kills, memory, precision, report, scan, serve, side_by_side, soak, startup, training
+from bench import (
+    budget,
+    gpu,
+    gpufloor,
+    kills,
+    memory,
+    precision,
+    report,
+    scan,
+    serve,
+    side_by_side,
+    soak,
+    startup,
+    training,
+)
 from bench.measure import Measurement, parser, show
 from spoofcheck import __version__
 
@@ -55,6 +69,7 @@ BENCHMARKS = {
     "memory": Benchmark(lambda chosen: memory.measure(chosen.model)),
     "soak": Benchmark(lambda chosen: soak.measure(chosen.model), True, soak.remark),
     "kills": Benchmark(lambda chosen: kills.measure(chosen.model)),
+    "budget": Benchmark(lambda chosen: budget.measure(chosen.model)),
     "report": Benchmark(lambda _: report.measure(), False),
     "serve": Benchmark(lambda chosen: serve.measure(chosen.model)),
     "gpu-floor": Benchmark(lambda _: gpufloor.measure(), False, gpufloor.remark),

@@ -20,10 +20,8 @@ STEP_S = 37.3
 
 def human_pool() -> NDArray[np.float32]:
     """All human speech of the mono examples, one after the other, `[samples]` at 16 kHz; level as it is."""
-    with (EXAMPLES / "truth.tsv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
     parts = []
-    for row in rows:
+    for row in _truth():
         if row["label"] == "bonafide" and not row["channel"]:
             parts.append(_read(EXAMPLES / "recordings" / row["path"]))
         elif row["label"] == "partial":
@@ -31,6 +29,24 @@ def human_pool() -> NDArray[np.float32]:
             start, end = (round(float(row[f"spliced_{edge}_s"]) * SAMPLE_RATE_HZ) for edge in ("start", "end"))
             parts += [samples[:start], samples[end:]]
     return np.concatenate(parts)
+
+
+def synthetic_pool() -> NDArray[np.float32]:
+    """All synthetic speech of the mono examples, likewise."""
+    parts = []
+    for row in _truth():
+        if row["label"] == "spoof" and not row["channel"]:
+            parts.append(_read(EXAMPLES / "recordings" / row["path"]))
+        elif row["label"] == "partial":
+            samples = _read(EXAMPLES / "recordings" / row["path"])
+            start, end = (round(float(row[f"spliced_{edge}_s"]) * SAMPLE_RATE_HZ) for edge in ("start", "end"))
+            parts.append(samples[start:end])
+    return np.concatenate(parts)
+
+
+def _truth() -> list[dict[str, str]]:
+    with (EXAMPLES / "truth.tsv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
 
 
 def write_minutes(folder: Path, files: int) -> float:
