@@ -21,7 +21,7 @@ def scan(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Scan:
         result = tmp_path_factory.mktemp("result") / "scan.json"
         options = ("--no-controls", "--no-trace", "--no-vad", "--device", "cpu", "--quiet", "--no-store")
         status = run(["scan", *options, "--model", str(tiny_model), "--json", str(result), *map(str, arguments)])
-        assert status in (0, 1, 3), "the scan itself must not fail"
+        assert status in (0, 1, 2, 3)  # 2: not one input could be examined
         found: dict[str, list[Finding]] = {}
         for finding in ScanDocument.model_validate_json(result.read_bytes()).findings:
             found.setdefault(Path(finding.path).name, []).append(finding)
