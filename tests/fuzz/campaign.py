@@ -2,9 +2,9 @@
 
     python -m tests.fuzz.campaign --inputs 10000
 
-Recordings are read in reader processes, which a mutant may end: that is counted, not a failure. The tool itself must not
-end, every input must have its findings, every refusal a code and a line, every good file the score it has alone, and
-nothing may be left behind. See `docs/fuzzing.md`.
+Recordings are read in reader processes, which a mutant may end: that is counted, not a failure. The tool itself must
+not end, every input must have its findings, every refusal a code and a line, every good file the score it has alone,
+and nothing may be left behind. See `docs/fuzzing.md`.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def _descriptors() -> list[str]:
     names = []
     for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208  its own descriptor is among them, and gone below
         try:
-            names.append(f"{entry} -> {os.readlink(f'/proc/self/fd/{entry}')}")
+            names.append(f"{entry} -> {Path(f'/proc/self/fd/{entry}').readlink()}")
         except OSError:
             continue
     return names

@@ -21,9 +21,10 @@ _TOKENS = (
     b"RIFF", b"RF64", b"WAVE", b"fmt ", b"data", b"ds64", b"FORM", b"AIFF", b"AIFC", b"COMM", b"SSND", b"caff", b"fLaC",
     b"OggS", b"OpusHead", b"OpusTags", b"\x01vorbis", b"\x03vorbis", b"\x05vorbis", b"ID3\x04", b"TAG", b"APETAGEX",
     b"moov", b"mdat", b"ftypM4A ", b"stsd", b"dref", b"alis", b"cmov", b"\x1a\x45\xdf\xa3", b"#!AMR\n", b"#!AMR-WB\n",
-    b"\xff\xfb\x90\x64", b"\xff\xf1\x50\x80", b"wvpk", b"TTA1", b"MAC ", b"FLV\x01", b"#EXTM3U\n", b"ffconcat version 1.0\n",
-    b"file:///etc/passwd", b"%d%n%s", b"\x1b[2J\x1b]0;x\x07", b"\xe2\x80\xae", b"\n\nerror\n", b"\0" * 16, b"\xff" * 16,
-    b"Stream mapping:\n  Stream #0:0 -> #0:0 (evil (x) -> y)\n", b"nan", b"-1", b"1e309",
+    b"\xff\xfb\x90\x64", b"\xff\xf1\x50\x80", b"wvpk", b"TTA1", b"MAC ", b"FLV\x01", b"#EXTM3U\n",
+    b"ffconcat version 1.0\n", b"file:///etc/passwd", b"%d%n%s", b"\x1b[2J\x1b]0;x\x07", b"\xe2\x80\xae",
+    b"\n\nerror\n", b"\0" * 16, b"\xff" * 16, b"Stream mapping:\n  Stream #0:0 -> #0:0 (evil (x) -> y)\n", b"nan",
+    b"-1", b"1e309",
 )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def fields_of(container: str, data: bytes) -> list[Field]:
     if find is None:
         return found
     for field in find(data):
-        if field.length > 0 and 0 <= field.offset and field.offset + field.length <= len(data):
+        if field.length > 0 and field.offset >= 0 and field.offset + field.length <= len(data):
             found.append(field)
         if len(found) >= _MOST_FIELDS:
             break
