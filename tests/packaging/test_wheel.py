@@ -36,6 +36,16 @@ def wheel(built: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
+def test_the_wheel_is_the_same_bytes_when_built_again_elsewhere(built: Path, tmp_path: Path) -> None:
+    """From the checkout instead of the sdist, so from other folders, with other times of modification."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, umask=0o077)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-500:]
+    (first,), (second,) = built.glob("*.whl"), tmp_path.glob("*.whl")
+    assert first.name == second.name
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_wheel_holds_every_module_of_the_package(wheel: zipfile.ZipFile) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "spoofcheck").rglob("*.py")}
     shipped = {name for name in wheel.namelist() if name.endswith(".py")}
