@@ -81,6 +81,28 @@ def repeating_mov(movie: bytes, times: int) -> bytes:
     return with_boxes(with_boxes(movie.replace(b"edts", b"free"), again), again)
 
 
+def sparse_table_mov(path: Path, movie: bytes, entries: int) -> Path:
+    """The QuickTime file with a table of times (`stts`) of `entries` zeros, which take no room on the disk."""
+    start, grown, parents = 0, bytearray(movie), []
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"):
+        while True:
+            size, kind = struct.unpack_from(">I4s", movie, start)
+            if kind == name:
+                break
+            start += size
+        parents.append((start, size))
+        start += 8
+    place, size = parents[-1]
+    whole = 16 + 8 * entries
+    for position, old in parents:
+        struct.pack_into(">I", grown, position, old + whole - size)
+    struct.pack_into(">I", grown, place + 12, entries)
+    path.write_bytes(bytes(grown[: place + 16]))
+    with path.open("r+b") as file:
+        file.truncate(place + whole)
+    return path
+
+
 def with_boxes(movie: bytes, change: Callable[[bytes, bytes], bytes]) -> bytes:
     """The MP4 or QuickTime file with `change(kind, body)` as the body of every box that holds no other boxes."""
     parts = []
