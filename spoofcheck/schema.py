@@ -384,6 +384,7 @@ class EngineInfo(_Model):
     """What a scan over a cluster ran on; its results do not hang on it."""
 
     name: Literal["ray"] = Field(default="ray", description="always ray; a scan on one machine has no engine")
+    version: str = Field(description="of Ray")
     readers: int = Field(ge=1, description="actors that fetched and decoded")
     networks: int = Field(ge=1, description="actors that ran the detector")
     judges: int = Field(ge=1, description="actors that decided, traced and gathered evidence")

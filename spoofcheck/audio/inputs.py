@@ -84,7 +84,12 @@ def find_inside(
 
 
 def read_file_list(source: Path | Literal["-"]) -> list[Path]:
-    """The paths in a list: one a line, or separated by NUL where a NUL is in it (`find -print0`).
+    """As `read_names`, where all names are paths."""
+    return [Path(name) for name in read_names(source)]
+
+
+def read_names(source: Path | Literal["-"]) -> list[str]:
+    """The paths or addresses in a list: one a line, or separated by NUL where a NUL is in it (`find -print0`).
 
     Args:
         source: the list's file, or `"-"` for standard input. Bytes that are not UTF-8 stay what they are,
@@ -99,7 +104,7 @@ def read_file_list(source: Path | Literal["-"]) -> list[Path]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"--files-from {display_path(source)}: {reason}") from error
-    return [Path(os.fsdecode(name)) for name in _split_list(data) if name]
+    return [os.fsdecode(name) for name in _split_list(data) if name]
 
 
 def display_path(path: Path | str) -> str:

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spoofcheck.cli.engine import EngineChoice, EngineName
 from spoofcheck.cli.options import batch_size_option, device_option, parse_batch_size, parse_duration_s, workers_option
 from spoofcheck.cli.output import STDOUT, write_output
 from spoofcheck.cli.status import status_of
 from spoofcheck.cli.store import check_store_options, result_store
 from spoofcheck.cli.telling import control_warnings, custody_warnings, show, warn
+from spoofcheck.cluster.places import Entry, Place, find_places, place_of, shown, without_secrets
 from spoofcheck.errors import OutputError, UsageError
-from spoofcheck.types import Skipped
 
 if TYPE_CHECKING:
+    from spoofcheck.cli.engine import Engine
     from spoofcheck.detect.caseunknowns import CaseUnknowns
     from spoofcheck.detect.evidence import EvidenceOptions, ExcerptChoice
     from spoofcheck.detect.resultstore import ResultStore
@@ -67,8 +69,12 @@ _OUTPUTS = "Outputs"
 
 def scan(
     paths: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Recordings and folders (searched recursively).", show_default=False),
+        list[str] | None,
+        typer.Argument(
+            help="Recordings and folders (searched recursively); with --engine ray also addresses: s3://, gs://, "
+            "az://, https://.",
+            show_default=False,
+        ),
     ] = None,
     include: Annotated[
         list[str] | None,
@@ -210,7 +216,33 @@ def scan(
             "--isolate/--no-isolate",
             help="Read in processes with limits on time and memory, so that a hostile file costs itself alone.",
             rich_help_panel=_ANALYSIS,
-            show_default="on a GPU",
+            show_default="on a GPU, and for 20 inputs or more",
+        ),
+    ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            help="What runs the scan; ray, over all cores of this machine or a cluster, needs the extra 'cluster'.",
+            rich_help_panel=_ANALYSIS,
+        ),
+    ] = EngineName.LOCAL,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT",
+            help="Ray cluster to join.",
+            rich_help_panel=_ANALYSIS,
+            show_default="one of this machine's cores is started",
+        ),
+    ] = None,
+    networks: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Actors that run the network with --engine ray; --workers are those that read.",
+            rich_help_panel=_ANALYSIS,
+            show_default="one a GPU, or half the cores",
         ),
     ] = None,
     case_file: Annotated[
@@ -388,11 +420,13 @@ def scan(
     budget_s = None if budget is None else parse_duration_s("--budget", budget)
     all_inputs = _inputs(paths or [], include or [], exclude or [], files_from)
     inputs = all_inputs if part is None else part.of(all_inputs)
-    read = [*(each if isinstance(each, Path) else each.path for each in all_inputs), case_file, sources, files_from]
+    choice = EngineChoice(engine, ray_address, networks)
+    choice.check(all_inputs, isolate)
+    all_places = [place_of(entry) for entry in all_inputs]
+    read = [*(each for each in all_places if isinstance(each, Path)), case_file, sources, files_from]
     outputs.check_spare([each for each in read if each is not None], [] if unknowns is None else [unknowns])
 
     # Only now is torch worth its two seconds.
-    from spoofcheck.detect.controls import control_results
     from spoofcheck.detect.evidence import EvidenceOptions
     from spoofcheck.detect.provenance import build_document, model_info
     from spoofcheck.detect.scan import Scanner, ScanOptions
@@ -423,20 +457,20 @@ def scan(
         ),
         debug=debug,
     )
-    scanner = Scanner(model, options)
+    scanner = Scanner(model, choice.asking_options(options))
     model_of_run = model_info(scanner.bundle)
     case = _case(scanner, unknowns)
     started_at = datetime.now(UTC)
-    results = None if no_store else result_store(scanner, store, fresh=fresh)
-    with results or nullcontext(), scanner.processes or nullcontext():
-        scored = control_results(scanner.bare()) if controls else ()
-        examined, complete = _examined(scanner, inputs, quiet, results)
+    with choice.engine(scanner, model, options) as running:
+        results = None if no_store else result_store(running.run_identity(), store, fresh=fresh)
+        with results or nullcontext():
+            scored = running.control_results() if controls else ()
+            examined, complete = _examined(running, options.evidence.cost, inputs, quiet, results)
     findings = [finding for _, found in examined for finding in found]
     groups: tuple[UnknownGroup, ...] = ()
     if part is None:  # else over the findings of all shards
         findings, groups, case = _grouped(scanner, findings, case)
     places = [path for path, found in examined for _ in found]
-    all_places = [entry.path if isinstance(entry, Skipped) else entry for entry in all_inputs]
     if case_info is not None and case_file is not None:
         findings = _referenced(findings, places, all_places, case_info, case_file.parent)
     if with_report or json_to is not None:
@@ -446,7 +480,7 @@ def scan(
         findings,
         started_at=started_at,
         complete=complete,
-        command_line=["spoofcheck", *sys.argv[1:]],
+        command_line=["spoofcheck", *map(without_secrets, sys.argv[1:])],
         unknown_groups=groups,
         model=model_of_run,
         case=case_info,
@@ -455,6 +489,7 @@ def scan(
         shard=None if part is None else _shard_info(part, all_places, examined, options.evidence),
         from_store=0 if results is None else results.from_store,
     )
+    document = running.described(document)
     kept = _reproducible(document) if reproducible else document
     written = write_all(kept, outputs)
     if unknowns is not None and case is not None:
@@ -478,14 +513,14 @@ def _excerpt_choice(wanted: bool, inputs: int) -> ExcerptChoice:
 
 
 def _inputs(
-    paths: Sequence[Path], include: Sequence[str], exclude: Sequence[str], files_from: Path | None
-) -> list[Path | Skipped]:
-    from spoofcheck.audio.inputs import find_inputs, read_file_list
+    paths: Sequence[str], include: Sequence[str], exclude: Sequence[str], files_from: Path | None
+) -> list[Entry]:
+    from spoofcheck.audio.inputs import read_names
 
-    listed = read_file_list(files_from) if files_from is not None else []
+    listed = read_names(files_from) if files_from is not None else []
     if not paths and files_from is None:
         raise UsageError("scan: name at least one recording or folder, or use --files-from")
-    inputs = list(find_inputs([*paths, *listed], include=include, exclude=exclude))
+    inputs = list(find_places([*paths, *listed], include=include, exclude=exclude))
     if not inputs:
         raise UsageError("scan: no recordings found in the given folders (see docs/formats.md for what is read)")
     return inputs
@@ -517,17 +552,17 @@ def _checked_note(note: str | None) -> str | None:
 
 
 def _examined(
-    scanner: Scanner, inputs: Sequence[Path | Skipped], quiet: bool, store: ResultStore | None
-) -> tuple[list[tuple[Path, tuple[Finding, ...]]], bool]:
+    engine: Engine, evidence_cost: float, inputs: Sequence[Entry], quiet: bool, store: ResultStore | None
+) -> tuple[list[tuple[Place, tuple[Finding, ...]]], bool]:
     """Inputs with all their findings, and whether the scan came to its end; Ctrl-C keeps those that are done."""
     from rich.console import Console
 
     from spoofcheck.cli.progress import RichProgress
 
-    examined: list[tuple[Path, tuple[Finding, ...]]] = []
+    examined: list[tuple[Place, tuple[Finding, ...]]] = []
     try:
-        with RichProgress(Console(stderr=True), not quiet, scanner.options.evidence.cost) as progress:
-            for pair in scanner.examined_inputs(inputs, progress, store):
+        with RichProgress(Console(stderr=True), not quiet, evidence_cost) as progress:
+            for pair in engine.examined_inputs(inputs, progress, store):
                 examined.append(pair)
     except KeyboardInterrupt:
         return examined, False
@@ -535,20 +570,24 @@ def _examined(
 
 
 def _referenced(
-    findings: Sequence[Finding], places: Sequence[Path], all_places: Sequence[Path], case: CaseInfo, folder: Path
+    findings: Sequence[Finding], places: Sequence[Place], all_places: Sequence[Place], case: CaseInfo, folder: Path
 ) -> list[Finding]:
     """The findings with what the case file calls their recordings; a name alone must be the only one of all inputs."""
     from spoofcheck.casefile import exhibits_of
 
-    named = exhibits_of(case, all_places, folder)
+    named = exhibits_of(case, [place for place in all_places if isinstance(place, Path)], folder)
+    exhibits = [named.get(place) if isinstance(place, Path) else None for place in places]
     return [
-        finding.model_copy(update={"exhibit": named[place].reference}) if place in named else finding
-        for finding, place in zip(findings, places, strict=True)
+        finding if exhibit is None else finding.model_copy(update={"exhibit": exhibit.reference})
+        for finding, exhibit in zip(findings, exhibits, strict=True)
     ]
 
 
-def _checked_again(findings: Sequence[Finding], places: Sequence[Path]) -> list[Finding]:
-    """The findings with the hashes of their files at the end of the run; Ctrl-C leaves the rest unchecked."""
+def _checked_again(findings: Sequence[Finding], places: Sequence[Place]) -> list[Finding]:
+    """The findings with the hashes of their files at the end of the run; Ctrl-C leaves the rest unchecked.
+
+    Remote ones are not: they would have to be fetched again.
+    """
     from spoofcheck.detect.custody import check_again, with_custody
     from spoofcheck.schema import CustodyCheck
 
@@ -556,7 +595,7 @@ def _checked_again(findings: Sequence[Finding], places: Sequence[Path]) -> list[
     checked = list(findings)
     try:
         for number, (finding, place) in enumerate(zip(findings, places, strict=True)):
-            if finding.sha256 is None:
+            if finding.sha256 is None or not isinstance(place, Path):
                 continue
             key = (place, finding.sha256)
             if key not in checks:
@@ -569,12 +608,10 @@ def _checked_again(findings: Sequence[Finding], places: Sequence[Path]) -> list[
 
 def _shard_info(
     part: Shard,
-    all_places: Sequence[Path],
-    examined: Sequence[tuple[Path, Sequence[Finding]]],
+    all_places: Sequence[Place],
+    examined: Sequence[tuple[Place, Sequence[Finding]]],
     evidence: EvidenceOptions,
 ) -> ShardInfo:
-    from spoofcheck.audio.inputs import display_path
-
     asked: dict[EvidenceKind, bool] = {
         "acoustics": evidence.acoustics,
         "pictures": evidence.pictures,
@@ -582,7 +619,7 @@ def _shard_info(
         "stability": evidence.stability,
     }
     kinds = [kind for kind, is_asked in asked.items() if is_asked]
-    return part.info([display_path(place) for place in all_places], [len(found) for _, found in examined], kinds)
+    return part.info([shown(place) for place in all_places], [len(found) for _, found in examined], kinds)
 
 
 def _reproducible(document: ScanDocument) -> ScanDocument:

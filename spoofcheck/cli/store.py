@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from spoofcheck.detect.resultdatabase import ResultDatabase, StoredRun
     from spoofcheck.detect.resultstore import ResultStore
+    from spoofcheck.detect.runidentity import RunIdentity
     from spoofcheck.detect.scan import Scanner
 
 app = typer.Typer(
@@ -104,27 +105,28 @@ def check_store_options(folder: Path | None, *, fresh: bool, no_store: bool) -> 
         raise UsageError(f"--store {folder}: is no folder")
 
 
-def result_store(scanner: Scanner, folder: Path | None, *, fresh: bool) -> ResultStore | None:
+def result_store(scan: Scanner | RunIdentity, folder: Path | None, *, fresh: bool) -> ResultStore | None:
     """The store that a scan asks first and keeps its findings in; None where there is no place for one.
 
     What is wrong with a store is told on standard error, and the scan goes on without.
 
     Args:
-        scanner: that will scan.
+        scan: that asks, or what it is known by.
         folder: as the user named it; None for the default.
         fresh: know nothing, keep all.
     """
     from spoofcheck.cli.telling import warn
     from spoofcheck.detect.resultdatabase import UnusableStoreError, default_folder
     from spoofcheck.detect.resultstore import ResultStore
-    from spoofcheck.detect.runidentity import run_identity
+    from spoofcheck.detect.runidentity import RunIdentity, run_identity
 
     try:
         place = folder or default_folder()
     except UnusableStoreError as error:
         warn([f"{error}; name one with --store, or scan with --no-store"])
         return None
-    return ResultStore.opened(place, run_identity(scanner), fresh=fresh, warn=lambda line: warn([line]))
+    identity = scan if isinstance(scan, RunIdentity) else run_identity(scan)
+    return ResultStore.opened(place, identity, fresh=fresh, warn=lambda line: warn([line]))
 
 
 def _database(folder: Path | None) -> ResultDatabase:

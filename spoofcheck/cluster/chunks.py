@@ -146,6 +146,10 @@ class Assembly:
         """Recordings that are not complete."""
         return sorted(self._open)
 
+    def reopen(self, number: int) -> None:
+        """Ask for a recording once more."""
+        self._open[number] = {}
+
     def add(self, chunk: HeardChunk) -> Assembled | None:
         """Take a chunk; the recording, when this completes it. One that is complete stays as it is."""
         editions = self._open.get(chunk.input)

@@ -34,7 +34,7 @@ from spoofcheck.cluster.chunks import (
 from spoofcheck.cluster.court import Court, Outcome
 from spoofcheck.cluster.fetching import FetchLimits, sweep
 from spoofcheck.cluster.judging import Judge, of_place
-from spoofcheck.cluster.places import Entry, Place, Remote, RemoteSkipped, place_of
+from spoofcheck.cluster.places import Entry, Place, Remote, RemoteSkipped, place_of, shown
 from spoofcheck.cluster.plan import Plan
 from spoofcheck.cluster.reading import ReadJob, RecordingReader
 from spoofcheck.cluster.rows import rows_of, values_of
@@ -136,6 +136,8 @@ class RayEngine:
                         watcher.finished(_label(place), finding)
                     yield place, done.pop(first_open)
                     first_open += 1
+        if not self._hardware:  # nothing was heard
+            self._met(self._asked(lambda judge: judge.hardware.remote()))
 
     def control_results(self) -> tuple[ControlResult, ...]:
         """The controls, scored where the recordings are; errors as for `examined_inputs`."""
@@ -148,25 +150,29 @@ class RayEngine:
         return identity
 
     def described(self, document: ScanDocument) -> ScanDocument:
-        """A document with what computed it: engine, actors, device and precision; errors as for `examined_inputs`."""
+        """A document with what computed it: engine, actors, device and precision, as far as the scan came to that."""
         from importlib.metadata import version
 
         plan = self._work.plan
-        if not self._hardware:
-            self._met(self._asked(lambda judge: judge.hardware.remote()))
-        (hardware,) = self._hardware
-        engine = EngineInfo(readers=plan.readers, networks=plan.networks, judges=plan.judges, nodes=self._work.nodes)
-        extras = ["ray", *(["onnxruntime"] if hardware.runtime == "onnx" else [])]
-        libraries = {**document.tool.libraries, **{name: version(name) for name in extras}}
-        return document.model_copy(
-            update={
-                "run": document.run.model_copy(update={"engine": engine}),
-                "tool": document.tool.model_copy(update={"libraries": libraries}),
-                "options": document.options.model_copy(
-                    update={"device": hardware.device, "dtype": hardware.dtype, "runtime": hardware.runtime}
-                ),
-            }
+        engine = EngineInfo(
+            version=version("ray"),
+            readers=plan.readers,
+            networks=plan.networks,
+            judges=plan.judges,
+            nodes=self._work.nodes,
         )
+        told = document.model_copy(update={"run": document.run.model_copy(update={"engine": engine})})
+        for hardware in self._hardware:
+            extras = ["onnxruntime"] if hardware.runtime == "onnx" else []
+            libraries = {**told.tool.libraries, **{name: version(name) for name in extras}}
+            computed = {"device": hardware.device, "dtype": hardware.dtype, "runtime": hardware.runtime}
+            told = told.model_copy(
+                update={
+                    "tool": told.tool.model_copy(update={"libraries": libraries}),
+                    "options": told.options.model_copy(update=computed),
+                }
+            )
+        return told
 
     def close(self) -> None:
         """Send the actors away."""
@@ -192,6 +198,8 @@ class RayEngine:
         for is_retry in (False, True):
             if not assembly.missing:
                 break
+            if is_retry and known is not None:
+                known = frozenset()
             places = {number: readable[number] for number in assembly.missing}
             for chunk in self._heard(places, known, is_retry):
                 self._tell(watcher, readable[chunk.input], chunk)
@@ -202,31 +210,31 @@ class RayEngine:
                     findings = self._settled(chunk.input, readable[chunk.input], whole, store)
                     if findings is not None:
                         yield chunk.input, findings
+                    elif isinstance(whole.end, Stored):  # its entry is damaged
+                        assembly.reopen(chunk.input)
                 yield from self._judged(self._court.done(wait=self._court.is_full), readable, contents, store)
         yield from self._judged(self._court.drain(), readable, contents, store)
         for number in assembly.missing:
-            yield number, (Finding.skipped(_shown(readable[number]), _LOST, _LOST_MESSAGE),)
+            yield number, (Finding.skipped(shown(readable[number]), _LOST, _LOST_MESSAGE),)
 
     def _settled(
         self, number: int, place: Place, whole: Assembled, store: ContentStore | None
     ) -> tuple[Finding, ...] | None:
-        """The findings of what needs no judge; None for what was given to one."""
+        """The findings of what needs no judge; None for what was given to one, and for what the store has lost."""
         match whole.end:
             case Failure() as failure:
                 raise _error(failure)
             case Refusal(code=code, message=message):
-                findings = (Finding.skipped(_shown(place), code, message),)
+                findings = (Finding.skipped(shown(place), code, message),)
                 if store is not None and whole.content is not None:
                     store.keep_content(whole.content.sha256, whole.content.extension, findings)
                 return findings
             case Stored():
                 content = whole.content
-                known = (
-                    None if store is None or content is None else store.find_content(content.sha256, content.extension)
-                )
-                if known is None or content is None:
-                    raise ClusterError("the result store lost a finding while it was in use; run the scan again")
-                return tuple(_placed(finding, place, content.modified_at_s) for finding in known)
+                if store is None or content is None:
+                    raise AssertionError("only a store knows contents")
+                known = store.find_content(content.sha256, content.extension)
+                return known and tuple(of_place(finding, shown(place), content.modified_at_s) for finding in known)
             case RecordingSummary() as summary:
                 self._court.submit(number, _case(place, whole, summary))
                 return None
@@ -242,7 +250,7 @@ class RayEngine:
             if isinstance(outcome, Failure):
                 raise _error(outcome)
             if outcome is None:
-                yield number, (Finding.skipped(_shown(places[number]), _LOST, _LOST_MESSAGE),)
+                yield number, (Finding.skipped(shown(places[number]), _LOST, _LOST_MESSAGE),)
                 continue
             content = contents.pop(number, None)
             if store is not None and content is not None:
@@ -365,15 +373,6 @@ def _case(place: Place, whole: Assembled, summary: RecordingSummary) -> Case:
         return Case(HeardRecording(place, whole.windows, summary))
     modified_at_s = None if whole.content is None else whole.content.modified_at_s
     return Case(HeardRecording(summary.file.path, whole.windows, summary), place, modified_at_s)
-
-
-def _placed(finding: Finding, place: Place, modified_at_s: float | None) -> Finding:
-    """A finding of the same content, as one of this input."""
-    return of_place(finding, _shown(place), modified_at_s)
-
-
-def _shown(place: Place) -> str:
-    return place.shown if isinstance(place, Remote) else display_path(place)
 
 
 def _label(place: Place) -> Path:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from spoofcheck.audio.inputs import find_inputs
+from spoofcheck.audio.inputs import display_path, find_inputs
 from spoofcheck.audio.signatures import AUDIO_EXTENSIONS, HEADERLESS_EXTENSIONS, extension_of
 from spoofcheck.cluster.stores import file_system_of, remote_error
 from spoofcheck.errors import InputError, UsageError
@@ -79,6 +79,11 @@ def place_of(entry: Entry) -> Place:
             return path
         case _:
             return entry
+
+
+def shown(place: Place) -> str:
+    """A place as results and messages have it."""
+    return place.shown if isinstance(place, Remote) else display_path(place)
 
 
 def is_address(name: str) -> bool:

@@ -23,7 +23,6 @@ _QUIET: Final = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TQDM": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 
 

@@ -206,6 +206,15 @@ class ResultDatabase:
         payload, checksum = row
         return payload if isinstance(payload, bytes) and checksum == _checksum(key, payload) else None
 
+    def contents(self, run_sha256: str) -> frozenset[tuple[str, str]]:
+        """The contents `(SHA-256, extension)` that there are payloads of, whole or not; errors as for `payload`."""
+        rows = self._run(
+            lambda execute: execute(
+                "SELECT content_sha256, extension FROM results WHERE run_sha256 = ?", (run_sha256,)
+            ).fetchall()
+        )
+        return frozenset((str(content), str(extension)) for content, extension in rows)
+
     def put(self, key: Key, payload: bytes, facts: str) -> None:
         """Keep a payload, in place of any other under its key; it is on the disk when this returns.
 

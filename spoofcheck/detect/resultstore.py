@@ -88,7 +88,8 @@ class ResultStore:
     @property
     def is_open(self) -> bool:
         """Whether the store can be used."""
-        return self._database is not None
+        with self._lock:
+            return self._database is not None
 
     def __enter__(self) -> Self:
         return self
@@ -131,12 +132,42 @@ class ResultStore:
             return
         if not may_be_kept(findings, seen.sha256) or not _is_still(path, seen, findings):
             return
+        self._put(self._key(path, seen.sha256), findings)
+
+    def contents(self) -> frozenset[tuple[str, str]] | None:
+        """The contents `(SHA-256, extension)` that may be known, for those who hash elsewhere; None when closed."""
+        if not self.is_open or self._database is None:
+            return None
+        if self._fresh:
+            return frozenset()
+        try:
+            return self._database.contents(self._identity.sha256)
+        except UnusableStoreError as error:
+            self._replace(self._database, error)
+            return frozenset() if self.is_open else None
+
+    def find_content(self, sha256: str, extension: str) -> tuple[Finding, ...] | None:
+        """The findings of a content, without path and time; None where there are none, or none that are whole."""
+        findings = self._of_content(Key(self._identity.sha256, sha256, extension))
+        if findings is not None:
+            with self._lock:
+                self._from_store += 1
+        return findings
+
+    def keep_content(self, sha256: str, extension: str, findings: tuple[Finding, ...]) -> None:
+        """Keep what was found of a content that was hashed before it was read, and has not changed since."""
+        if self.is_open and may_be_kept(findings, sha256):
+            self._put(Key(self._identity.sha256, sha256, extension), findings)
+
+    def _put(self, key: Key, findings: tuple[Finding, ...]) -> None:
         payload = zlib.compress(_FINDINGS.dump_json(tuple(map(_without_place, findings))), _ZLIB_LEVEL)
-        key = self._key(path, seen.sha256)
         self._try(lambda database: database.put(key, payload, self._identity.facts))
 
     def _known(self, path: Path, sha256: str, entry: Fingerprint) -> tuple[Finding, ...] | None:
-        key = self._key(path, sha256)
+        findings = self._of_content(self._key(path, sha256))
+        return None if findings is None else tuple(_with_place(finding, path, entry) for finding in findings)
+
+    def _of_content(self, key: Key) -> tuple[Finding, ...] | None:
         payload = self._try(lambda database: database.payload(key))
         if payload is None:
             return None
@@ -144,23 +175,23 @@ class ResultStore:
             findings = _FINDINGS.validate_json(zlib.decompress(payload))
         except (zlib.error, ValidationError):
             return None
-        if not may_be_kept(findings, sha256):
-            return None
-        return tuple(_with_place(finding, path, entry) for finding in findings)
+        return findings if may_be_kept(findings, key.content_sha256) else None
 
     def _key(self, path: Path, sha256: str) -> Key:
         return Key(self._identity.sha256, sha256, extension_of(path.name))
 
     def _try(self, work: Callable[[ResultDatabase], bytes | None]) -> bytes | None:
-        """What the database answers; None, and no database any more, when it cannot."""
-        database = self._database
-        if database is None:
-            return None
-        try:
-            return work(database)
-        except UnusableStoreError as error:
-            self._replace(database, error)
-            return None
+        """What the database answers, or the one that took its place; None when neither can."""
+        for _ in range(2):
+            with self._lock:
+                database = self._database
+            if database is None:
+                return None
+            try:
+                return work(database)
+            except UnusableStoreError as error:
+                self._replace(database, error)
+        return None
 
     def _replace(self, database: ResultDatabase, error: UnusableStoreError) -> None:
         """Go on with a new database where the old one is damaged, and with none else; told once."""

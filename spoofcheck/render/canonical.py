@@ -33,9 +33,11 @@ _ANY_OF_OUR_ID = re.compile(rf"<[^<>]*?\bid\s{{0,20}}=\s{{0,20}}[\"']?{ELEMENT_I
 _START_TAG = re.compile(rf'<script type="{_MEDIA_TYPE}" id="{ELEMENT_ID}" data-sha256="([0-9a-f]{{64}})">')
 _UNSAFE_IN_PAGE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\x7f": "\\u007f"}
 _UNSAFE = re.compile("[<>&\x7f]")
-_OUTPUT_OPTIONS = frozenset({"--json", "--jsonl", "--csv", "--report", "--html", "--pdf", "--labels", "--ledger"})
+_OUTPUT_OPTIONS = frozenset(
+    {"--json", "--jsonl", "--csv", "--parquet", "--duckdb", "--report", "--html", "--pdf", "--labels", "--ledger"}
+)
 _ELSEWHERE = "FILE"
-_WITHOUT_EFFECT = frozenset({"--workers", "--store"})
+_WITHOUT_EFFECT = frozenset({"--workers", "--store", "--engine", "--ray-address", "--networks"})
 _FLAGS_WITHOUT_EFFECT = frozenset({"--fresh", "--no-store"})
 
 
@@ -69,10 +71,11 @@ def reproducible(document: ScanDocument) -> ScanDocument:
     """The document without what differs between two runs over identical input (`--reproducible`).
 
     Replaced, and nothing else: `run.started_at`, `run.finished_at` and each finding's `custody.checked_at` by an empty
-    text, `run.elapsed_s` and `run.from_store` by 0, `run.host` by an empty text, and in `tool.command_line` the values
-    of options that only say where results go (`--json out.json`: `--json FILE`) and absolute paths (by their last
-    part). `--workers`, `--store`, `--fresh` and `--no-store`, which never change results, are left out of it. In a
-    joined document the same is replaced in its parts, whose hashes stay: join results that were written reproducibly.
+    text, `run.elapsed_s` and `run.from_store` by 0, `run.host` by an empty text, `run.engine` by null, and in
+    `tool.command_line` the values of options that only say where results go (`--json out.json`: `--json FILE`) and
+    absolute paths (by their last part). `--workers`, `--store`, `--fresh`, `--no-store`, `--engine`, `--ray-address`
+    and `--networks`, which never change results, are left out of it. In a joined document the same is replaced in its
+    parts, whose hashes stay: join results that were written reproducibly.
 
     What the run examined and with what stays: paths and modification times of recordings, hashes, options, versions,
     device and platform. Two machines that differ in these do not give the same bytes, and should not.
@@ -89,7 +92,14 @@ def reproducible(document: ScanDocument) -> ScanDocument:
 
 def _without_time_and_place(run: RunInfo) -> RunInfo:
     return run.model_copy(
-        update={"started_at": BLANK_TIME, "finished_at": BLANK_TIME, "elapsed_s": 0.0, "host": "", "from_store": 0}
+        update={
+            "started_at": BLANK_TIME,
+            "finished_at": BLANK_TIME,
+            "elapsed_s": 0.0,
+            "host": "",
+            "from_store": 0,
+            "engine": None,
+        }
     )
 
 
