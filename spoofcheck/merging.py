@@ -203,9 +203,12 @@ def _check_agreement(parts: Sequence[Part]) -> None:
         for field in ("model", "tracer", "options", "case", "note"):
             _require_equal(field, getattr(one, field), getattr(two, field), first, other)
         # Where the store of sources lies is the machine's own business.
-        stores = [None if each.enrolled is None else each.enrolled.model_dump(exclude={"path"}) for each in (one, two)]
-        _require_equal("enrolled", *stores, first, other)
+        _require_equal("enrolled", _store(one), _store(two), first, other)
         _check_controls(first, other)
+
+
+def _store(document: ScanDocument) -> dict[str, Any] | None:
+    return None if document.enrolled is None else document.enrolled.model_dump(mode="json", exclude={"path"})
 
 
 def _check_controls(first: Part, other: Part) -> None:

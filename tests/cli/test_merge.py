@@ -20,8 +20,10 @@ from spoofcheck.render import Format, render
 from spoofcheck.render.canonical import document_sha256, reproducible
 from spoofcheck.render.console import summary
 from spoofcheck.schema import ScanDocument, Verdict
+from tests.support import casework
 from tests.support.audio import human_speech, write_wav
 from tests.support.enrolling import clips_of, embedding_tracer, twin_detector
+from tests.test_merging import shard
 
 SHARDS = 3
 MODELS_DIRS = ("spoofcheck.nets.index.models_dir", "spoofcheck.cli.verifying.models_dir")
@@ -273,6 +275,23 @@ def test_other_forms_of_a_shard_are_refused(
 def test_names_of_unknowns_wait_for_the_joining(scans: Scans, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["scan", "--shard", "1/2", "--unknowns", "case.json", str(scans.folder)]) == 2
     assert "--shard contradicts --unknowns" in capsys.readouterr().err
+
+
+def test_the_exit_code_is_that_of_the_undivided_scan_and_gaps_are_never_clear(
+    merge: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    files = []
+    for index in (1, 2):
+        files.append(tmp_path / f"{index}.json")
+        files[-1].write_text(shard(index).document.model_dump_json())
+    assert merge(*files, "-q")[0] == 0
+    assert merge(files[0], "--allow-gaps", "-q")[0] == 3
+    failed = [each.model_copy(update={"as_expected": False}) for each in casework.controls()]
+    for index, file in enumerate(files, start=1):
+        file.write_text(shard(index, controls=failed).document.model_dump_json())
+    status, err = merge(*files, "-q")
+    assert status == 2
+    assert "CONTROL FAILED" in err
 
 
 def test_files_that_cannot_be_joined_are_named(
