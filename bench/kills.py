@@ -131,7 +131,7 @@ def write_pieces(folder: Path, files: int) -> None:
     (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
 
 
-def torment(work: Path, options: Sequence[str], times: int, chance: random.Random) -> Outcome:
+def torment(work: Path, options: Sequence[str], times: int, chance: random.Random, *, warm: bool = True) -> Outcome:
     """Scan `work/recordings` undisturbed, and then with kills until there were enough.
 
     Args:
@@ -139,11 +139,12 @@ def torment(work: Path, options: Sequence[str], times: int, chance: random.Rando
         options: of the scan.
         times: kills.
         chance: says when, and who.
+        warm: time a second undisturbed scan, as the first one may find nothing in memory.
 
     Raises:
         RuntimeError: a scan failed by itself, or the kills come too late to hit anything.
     """
-    expected, code, whole_s = _undisturbed(work, options)
+    expected, code, whole_s = _undisturbed(work, options, ("cold", "calm") if warm else ("calm",))
     outcome = Outcome()
     while outcome.kills < times:
         _round(work, options, expected, code, whole_s, times, chance, outcome)
@@ -152,9 +153,9 @@ def torment(work: Path, options: Sequence[str], times: int, chance: random.Rando
     return outcome
 
 
-def _undisturbed(work: Path, options: Sequence[str]) -> tuple[list[Any], int, float]:
-    """Findings and exit code of a scan that nobody kills, and how long it takes; the second one, warm."""
-    for name in ("cold", "calm"):
+def _undisturbed(work: Path, options: Sequence[str], names: Sequence[str]) -> tuple[list[Any], int, float]:
+    """Findings and exit code of the last of some scans that nobody kills, and how long it takes."""
+    for name in names:
         place = work / name
         place.mkdir()
         began_s = time.monotonic()

@@ -77,6 +77,7 @@ EVIDENCE_LIBRARIES: Final = ("librosa", "pillow", "praat-parselmouth")
 LIBRARIES_WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "huggingface-hub": "fetches models, which are known by their hash",
     "pydantic": "carries values, and changes none",
+    "watchdog": "tells when files come, and reads none",
     "threadpoolctl": "sets the number of threads, which changes no score",
 }
 _FFMPEG_S = 30.0
