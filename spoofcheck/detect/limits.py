@@ -11,6 +11,9 @@ from spoofcheck.types import AudioFile
 Isolation = Literal["auto", "threads", "processes"]
 """Where recordings are read: in this process, or in worker processes that may be killed. Findings are the same."""
 
+MANY_INPUTS = 20
+"""From here on, starting processes costs little beside reading (a second and a half of CPU for each)."""
+
 MAX_CLAIMED_S = 48 * 3_600.0
 """A header's word on its duration counts up to here."""
 

@@ -11,7 +11,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ from spoofcheck.detect.exhibittracer import ExhibitTracer, Wanted, enrolled_sour
 from spoofcheck.detect.findings import recording_finding, skipped_finding
 from spoofcheck.detect.hearing import FindingStore, HeardRecording, Hearing, ScoredWindow, stored_first
 from spoofcheck.detect.isolation import ReaderProcesses
-from spoofcheck.detect.limits import Isolation, ReadLimits
+from spoofcheck.detect.limits import MANY_INPUTS, Isolation, ReadLimits
 from spoofcheck.detect.progress import NoProgress, Progress
 from spoofcheck.detect.readers import Known, ReadItem
 from spoofcheck.detect.reading import WindowReading
@@ -73,7 +73,8 @@ class ScanOptions:
     workers: int | None = None
     isolation: Isolation = "auto"
     """Where recordings are read: `"processes"` survive what a hostile file does to a decoder, and keep a GPU busier
-    than threads can; `"auto"` takes them for a GPU."""
+    than threads can; `"auto"` takes them for a GPU, and for a scan of many inputs (`limits.MANY_INPUTS`), which no
+    single file must end."""
     limits: ReadLimits = field(default_factory=ReadLimits)
     """What reading one recording may take, where processes read."""
     trace: bool = True
@@ -240,8 +241,7 @@ class Scanner:
             self.options.workers or _default_workers(self.scorer.device.type),
             self.options.debug,
         )
-        processes: AbstractContextManager[object] = self.processes or nullcontext()
-        with processes, closing(hearing.recordings(entries, watcher)) as recordings:
+        with self._reader_processes(len(entries)), closing(hearing.recordings(entries, watcher)) as recordings:
             for recording in recordings:
                 findings = tuple(self.judged(recording, watcher))
                 if store is not None and isinstance(recording.entry, Path):
@@ -249,6 +249,20 @@ class Scanner:
                 for finding in findings:
                     watcher.finished(recording.path, finding)
                 yield recording.path, findings
+
+    @contextmanager
+    def _reader_processes(self, inputs: int) -> Iterator[None]:
+        """Hold the processes that read; where there are none yet and inputs are many, for this scan alone."""
+        if self.processes is None and self.options.isolation == "auto" and inputs >= MANY_INPUTS:
+            self.processes = ReaderProcesses(self.options.limits)
+            try:
+                with self.processes:
+                    yield
+            finally:
+                self.processes = None
+            return
+        with self.processes or nullcontext():
+            yield
 
     def first_reading(self) -> WindowReading:
         """How a recording is read to be heard; can be sent to another process."""

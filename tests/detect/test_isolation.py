@@ -200,6 +200,22 @@ def folder(tmp_path: Path) -> list[Path]:
     return [tmp_path / name for name in ("a.wav", "b.wav", "c.wav", "d.wav", "gone.wav")]
 
 
+def test_a_scan_of_many_inputs_reads_in_processes_by_itself(
+    tiny_model: Path, folder: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU too: a file that ends its reader costs itself alone, and no process is left."""
+    monkeypatch.setattr("spoofcheck.detect.readers._READ_AHEAD_ITEMS", 4)
+    monkeypatch.setattr("spoofcheck.detect.scan.MANY_INPUTS", len(folder))
+    scanner = Scanner(tiny_model, ScanOptions(vad=False, workers=1, hop_s=4.0, device="cpu"))
+    assert scanner.processes is None
+    few = list(scanner.findings(folder[:-1], Saboteur(scanner, "b.wav")))
+    many = list(scanner.findings(folder, Saboteur(scanner, "b.wav")))
+    assert few[1].verdict is not Verdict.SKIPPED
+    assert [reason.code for reason in many[1].reasons] == ["decode-crashed"]
+    assert [many[0], *many[2:-1]] == [few[0], *few[2:]]
+    assert scanner.processes is None
+
+
 def test_a_scan_in_processes_finds_the_same_and_loses_one_file_with_its_reader(
     tiny_model: Path, folder: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ def test_silence_is_scanned_to_its_end(tmp_path: Path, scan: Scan) -> None:
 def test_sound_that_is_declared_a_thousand_times_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scan: Scan
 ) -> None:
-    """One chunk of a QuickTime file, pointed at over and over, would be years; the limit is a minute here, not 48 hours."""
+    """One chunk of a QuickTime file, pointed at over and over, would be years; here the limit is a minute."""
     movie = encode(tmp_path / "a.mov", tone(5, 8_000), 8_000, "mov", "pcm_mulaw")
     movie.write_bytes(repeating_mov(movie.read_bytes(), 1_000))
     assert movie.stat().st_size < 50_000
