@@ -15,7 +15,7 @@ import typer
 
 from spoofcheck.cli.findinglog import FindingLog
 from spoofcheck.cli.flaggedreports import FlaggedReports, is_flagged
-from spoofcheck.cli.options import batch_size_option, device_option, parse_batch_size, workers_option
+from spoofcheck.cli.options import batch_size_option, device_option, parse_batch_size, parse_duration_s, workers_option
 from spoofcheck.cli.output import STDOUT, check_outputs
 from spoofcheck.cli.scan import Channels, Precision, Runtime
 from spoofcheck.cli.stopping import StopAtSignal
@@ -97,6 +97,16 @@ def watch(
     vad: Annotated[
         bool, typer.Option("--vad/--no-vad", help="Leave windows without speech unscored.", rich_help_panel=_ANALYSIS)
     ] = True,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Let the network hear only so much of each exhibit (60s, 5m, 1h), in windows spread evenly over the "
+            "speech.",
+            rich_help_panel=_ANALYSIS,
+            show_default="all of it",
+        ),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -207,6 +217,7 @@ def watch(
     """
     roots = list(dict.fromkeys(folder.absolute() for folder in folders))
     batch_windows = parse_batch_size(batch_size)
+    budget_s = None if budget is None else parse_duration_s("--budget", budget)
     if jsonl_to == STDOUT:
         raise UsageError("--jsonl -: findings are appended to a file; name one")
     check_store_options(store, fresh=fresh, no_store=no_store)
@@ -230,6 +241,7 @@ def watch(
                 hop_s=hop,
                 channels=channels.value,
                 vad=vad,
+                budget_s=budget_s,
                 threshold_llr=threshold,
                 device=device,
                 precision=precision.value,
@@ -327,5 +339,5 @@ def _run(
                             flagged.append((path, findings))
                 watching.notice()
         for path, findings in flagged:
-            if outlets.reports is not None:
-                outlets.reports.write(path, findings)
+            if outlets.reports is not None and outlets.reports.write(path, findings) is None:
+                outlets.teller.notice(f"{findings[0].path}: no report: it is not any more what was judged")

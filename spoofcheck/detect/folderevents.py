@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum, auto
@@ -35,6 +36,7 @@ from spoofcheck.errors import UsageError
 
 POLL_S: Final = 5.0
 """How often a folder is listed where events are made by listing."""
+_COLLECT_S: Final = 0.1
 _MOST_MARKS: Final = 100_000
 
 _EVENTS: Final = [
@@ -100,11 +102,14 @@ class FolderEvents:
         self._observer = None
         self._watches.clear()
 
-    def wait(self, timeout_s: float | None) -> None:
-        """Until there is a mark, or the time is up."""
+    def wait(self, timeout_s: float) -> None:
+        """Until there are marks, or the time is up; a moment longer for what comes with them."""
         with self._changed:
             if not self._marks and not self._lost:
                 self._changed.wait(timeout_s)
+            is_told = bool(self._marks or self._lost)
+        if is_told:
+            time.sleep(min(timeout_s, _COLLECT_S))
 
     def drain(self) -> dict[Path, Mark] | None:
         """The marks since the last call, in the order in which they came; None when they were too many to be kept."""
@@ -152,10 +157,13 @@ class FolderEvents:
                 _end(probe)
 
     def _new_observer(self) -> BaseObserver:
+        observer: BaseObserver | None = None
         try:
             observer = Observer() if self._poll_s is None else _polling(self._poll_s)
             observer.start()
         except OSError as error:
+            if observer is not None:
+                _end(observer)
             _raise_limit(error, self._roots[0])
             raise
         return observer

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from spoofcheck.audio.inputs import claims_audio, display_path, find_inputs, find_inside
+from spoofcheck.audio.inputs import claims_audio, display_path, find_inside
 from spoofcheck.detect.folderevents import POLL_S, FolderEvents, Mark
 from spoofcheck.detect.watching import TEMPORARY, Arrivals
 from spoofcheck.errors import InputError, UsageError
@@ -84,13 +84,12 @@ class FolderWatch:
 
     def __enter__(self) -> Self:
         check_roots(self._roots)
-        self._events.__enter__()
-        # Only now: what arrives from here on makes an event.
+        # Before there are events: what comes between is not known, and the first list finds it.
         if self._options.new_only:
             for root in self._roots:
-                for path in self._files(root):
+                for path in self._inside(root):
                     self._arrivals.ignored(path)
-            self._next_rescan_s = self._clock() + self._options.rescan_s
+        self._events.__enter__()
         return self
 
     def __exit__(
@@ -101,7 +100,7 @@ class FolderWatch:
     @property
     def unexamined(self) -> int:
         """How many files arrived and are not examined."""
-        return len(self._arrivals.unexamined())
+        return self._arrivals.unexamined()
 
     def wait(self) -> list[Path | Skipped]:
         """Wait for recordings that are ready, a few at once; every one is to be given to `done`, in any order."""
@@ -174,7 +173,7 @@ class FolderWatch:
         for root in self._roots:
             complete &= self._is_there(root)
         self._watch_again()
-        found = (path for root in self._roots if root not in self._away for path in self._files(root))
+        found = (path for root in self._roots if root not in self._away for path in self._inside(root))
         self._arrivals.listed(found, now_s, complete=complete)
         took_s = self._clock() - now_s
         self._next_rescan_s = self._clock() + max(self._options.rescan_s, took_s / _RESCAN_SHARE)
@@ -205,16 +204,10 @@ class FolderWatch:
         self._away.discard(root)
         return True
 
-    def _files(self, root: Path) -> Iterator[Path]:
-        """All that is in a root and may be looked at, recording or not."""
-        for entry in find_inputs([root], include=_EVERYTHING, exclude=TEMPORARY):
-            path = entry.path if isinstance(entry, Skipped) else entry
-            if not self._is_own(path):
-                yield path
-
     def _inside(self, path: Path) -> Iterator[Path]:
-        """The same at one place."""
+        """All that is at a place and may be looked at, recording or not."""
         root = self._root_of(path)
+        # Not `find_inputs`: of a file and a link to it, that takes whichever comes first.
         for entry in find_inside(root, path, include=_EVERYTHING, exclude=TEMPORARY):
             found = entry.path if isinstance(entry, Skipped) else entry
             if found != root and not self._is_own(found):

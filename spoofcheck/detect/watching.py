@@ -9,7 +9,7 @@ twice, in any order or never: `Arrivals.listed` makes good for every one that wa
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -192,9 +192,9 @@ class Arrivals:
         known = self._known.get(os.fspath(path))
         return known is not None and known.sha256 is not None and bytes.fromhex(sha256_now(path)) == known.sha256
 
-    def unexamined(self) -> Collection[Path]:
-        """What arrived and is not examined: it waits, is ready or is in hand."""
-        return {Path(name) for name in {*self._waiting, *self._ready, *self._in_hand}}
+    def unexamined(self) -> int:
+        """How many files arrived and are not examined: they wait, are ready or in hand."""
+        return len(self._waiting.keys() | self._ready.keys() | self._in_hand.keys())
 
     def _stamp_of(self, name: str) -> Stamp | None:
         """As the file is going to be examined, or was."""
