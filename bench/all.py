@@ -7,6 +7,7 @@ last, with its date and commit (`bench/results.json`).
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from bench import (
     budget,
+    fuzz,
     gpu,
     gpufloor,
     kills,
@@ -30,6 +32,7 @@ from bench import (
     scan,
     serve,
     side_by_side,
+    sizes,
     soak,
     startup,
     training,
@@ -70,7 +73,9 @@ BENCHMARKS = {
     "soak": Benchmark(lambda chosen: soak.measure(chosen.model), True, soak.remark),
     "kills": Benchmark(lambda chosen: kills.measure(chosen.model)),
     "budget": Benchmark(lambda chosen: budget.measure(chosen.model)),
+    "sizes": Benchmark(lambda chosen: sizes.measure(chosen.model)),
     "report": Benchmark(lambda _: report.measure(), False),
+    "fuzz": Benchmark(lambda _: fuzz.measure(), False, fuzz.remark),
     "serve": Benchmark(lambda chosen: serve.measure(chosen.model)),
     "gpu-floor": Benchmark(lambda _: gpufloor.measure(), False, gpufloor.remark),
     "gpu": Benchmark(lambda chosen: gpu.measure(gpu.full(), chosen.model), True, gpu.remark),
@@ -171,7 +176,12 @@ def page(sessions: Mapping[str, Session]) -> str:
 def _row(row: Measurement) -> str:
     ratio = row.ratio()
     target = "" if row.target is None else f"{row.sense} {row.target:g} {row.unit}"
-    ratio_text = "" if ratio is None else f"{ratio:.2f}" + ("" if ratio >= 1 else " (missed)")
+    if ratio is None:
+        ratio_text = ""
+    elif math.isinf(ratio):
+        ratio_text = "met"  # at most so many, and there was none
+    else:
+        ratio_text = f"{ratio:.2f}" + ("" if ratio >= 1 else " (missed)")
     return f"| {row.name} | {_figure(row.value)} {row.unit} | {target} | {ratio_text} | {row.note} |"
 
 

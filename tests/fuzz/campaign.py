@@ -52,6 +52,7 @@ class Report:
     """What came of a campaign.
 
     Attributes:
+        good_lost: good files with other findings than when they are alone, or none.
         counts: mutants by format and outcome: `SCORED`, `NO_SCORE`, or the code of a refusal.
         problems: what must not be; empty when all is well.
         kept: file names of mutants to look at: those that ended a reader, and those with a problem.
@@ -61,6 +62,7 @@ class Report:
     seed: int
     mutants: int = 0
     good: int = 0
+    good_lost: int = 0
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -176,11 +178,14 @@ def _scan_batch(
             else:
                 report.good += 1
                 if comparable(findings) != source.alone:
+                    report.good_lost += 1
                     problems.append(f"a good file with other findings than alone: {outcome_of(findings)}")
             report.problems += [f"{path.name}: {problem}" for problem in problems]
     except Exception as error:
         report.problems.append(f"the scan ended: {type(error).__name__}: {error}")
-    report.problems += [f"{path.name}: lost" for path, _ in wanted]
+    for path, source in wanted:
+        report.problems.append(f"{path.name}: lost")
+        report.good_lost += isinstance(source, _Good)
     shutil.rmtree(folder)
 
 

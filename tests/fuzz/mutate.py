@@ -59,14 +59,27 @@ def mutant(campaign_seed: int, number: int, seeds: Sequence[Seed]) -> Mutant:
     """
     chance = random.Random(f"spoofcheck {campaign_seed} {number}")
     seed = seeds[number % len(seeds)]
-    data, how = seed.data, []
+    data, how = mutated(chance, seed.data, seed.container, seeds)
+    return Mutant(number, seed, how, data)
+
+
+def mutated(chance: random.Random, data: bytes, container: str, seeds: Sequence[Seed]) -> tuple[bytes, tuple[str, ...]]:
+    """The bytes of a recording after one to three mutations, and their names.
+
+    Args:
+        chance: what decides.
+        data: a recording, or what is left of one.
+        container: how its structure is read.
+        seeds: others, to splice it with.
+    """
+    how = []
     for _ in range(chance.choice((1, 1, 1, 2, 2, 3))):
         name = chance.choice(_WEIGHTED)
         how.append(name)
-        data = _MUTATIONS[name](chance, data, seed.container, seeds)[:LARGEST_BYTES]
-    if seed.container == "ogg" and chance.random() < 0.8:
+        data = _MUTATIONS[name](chance, data, container, seeds)[:LARGEST_BYTES]
+    if container == "ogg" and chance.random() < 0.8:
         data = mended("ogg", data)
-    return Mutant(number, seed, tuple(how), data)
+    return data, tuple(how)
 
 
 def mutation_names() -> list[str]:
