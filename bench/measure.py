@@ -91,10 +91,11 @@ def run(command: Sequence[str], fine: frozenset[int] = FINE) -> Run:
     return Run(wall_s, cpu_s, peak_kibibytes * 1024)
 
 
-def scan_command(paths: Sequence[Path], model: str | None, *more: str) -> list[str]:
-    """`spoofcheck scan` on the CPU; what an earlier one found is not taken from its result store."""
+def scan_command(paths: Sequence[Path], model: str | None, *more: str, store: Path | None = None) -> list[str]:
+    """`spoofcheck scan` on the CPU; without a store, what an earlier one found is not taken from the user's own."""
     chosen = () if model is None else ("--model", model)
-    return [*SPOOFCHECK, "scan", *map(str, paths), "--device", "cpu", "--quiet", "--no-store", *chosen, *more]
+    kept = ("--no-store",) if store is None else ("--store", str(store))
+    return [*SPOOFCHECK, "scan", *map(str, paths), "--device", "cpu", "--quiet", *kept, *chosen, *more]
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -167,8 +167,8 @@ def watched(folder: Path, model: str | None, run: str) -> Soak:
     temporary.mkdir()
     mark = f"{run}-{uuid.uuid4().hex}"
     command = scan_command(
-        [folder / "recordings"], model, "--isolate", "--store", str(folder / "store"), "--reproducible",
-        "--json", str(folder / f"{run}.json"),
+        [folder / "recordings"], model, "--isolate", "--reproducible", "--json", str(folder / f"{run}.json"),
+        store=folder / "store",
     )  # fmt: skip
     environment = {**ENVIRONMENT, "TMPDIR": str(temporary), MARK: mark}
     samples: list[Sample] = []
@@ -269,8 +269,8 @@ def remark(rows: Sequence[Measurement]) -> str:  # noqa: ARG001
     """What the results page says above the table."""
     return (
         "One scan with `--isolate` and `--store`, watched from outside four times a second; early and late are the "
-        "first and the last quarter of what lies between a fifth and 95% of its time. A scan keeps every finding until its "
-        "document is written, which is the slope of the scanning process. Then the same scan again."
+        "first and the last quarter of what lies between a fifth and 95% of its time. A scan keeps every finding until "
+        "its document is written, which is the slope of the scanning process. Then the same scan again."
     )
 
 
