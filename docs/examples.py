@@ -258,6 +258,29 @@ EXAMPLES = (
         ),
     ),
     Example(
+        "store",
+        "scan",
+        (
+            Step("spoofcheck scan engines --include 'gnuspeech*' --store kept > first.txt", status=1),
+            Step(
+                "spoofcheck scan engines --include 'gnuspeech*' --include 'piper*' --store kept > second.txt", status=1
+            ),
+        ),
+    ),
+    Example(
+        "store",
+        "prune",
+        (
+            Step(
+                "spoofcheck store stats --store kept --json | \\\n"
+                "    jq -c '.runs[] | [.facts.model.name, .facts.options.hop_s, .entries]'"
+            ),
+            Step("spoofcheck store prune --store kept --older-than 90"),
+            Step("spoofcheck store prune --store kept --model compact-detector"),
+        ),
+        ("jq",),
+    ),
+    Example(
         "sources",
         "enroll",
         (
