@@ -125,6 +125,7 @@ def test_csv_values() -> None:
     assert (call["channel"], call["channels"], call["duration_s"]) == ("1", "2", "12.0")
     assert (call["windows"], call["windows_scored"]) == ("3", "2")
     assert float(call["spoofed_s"]) == 6.0
+    assert (call["windows_over_budget"], bad["examined_s"]) == ("0", "")
     assert call["spans"] == "0:08.0-0:12.0; 0:10.0-0:14.0"
     assert call["reason_codes"] == "spoofed-passage"
     assert (call["closest_source"], call["closest_similarity"]) == ("VITS", "0.8")
@@ -164,9 +165,10 @@ def test_csv_holds_the_whole_trace() -> None:
     assert (piper["trace_measure"], piper["trace_threshold"]) == ("cosine", "0.55")
     assert example.enrolled is not None
     assert {row["sources_sha256"] for row in table} == {example.enrolled.sha256}
-    appended = list(COLUMNS)[list(COLUMNS).index("tool_version") + 1 :]
+    columns = list(COLUMNS)
+    appended = columns[columns.index("tool_version") + 1 : columns.index("sources_sha256")]
     for row in (human, untraced):
-        assert {row[name] for name in appended if name != "sources_sha256"} == {""}
+        assert {row[name] for name in appended} == {""}
 
 
 @pytest.mark.parametrize(
