@@ -189,7 +189,7 @@ _CODES = {"InputError": 0, "Skipped": 1}
 def _codes() -> Iterator[str]:
     """Codes of inputs that are not examined, in the parts that read and judge."""
     for path in sources():
-        if path.relative_to(PACKAGE).parts[0] not in ("audio", "detect"):
+        if path.relative_to(PACKAGE).parts[0] not in ("audio", "cluster", "detect"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _CODES:
