@@ -83,7 +83,7 @@ $(READY): pyproject.toml $(VENV)/.pip
 	@touch $@
 
 $(DEV_READY): pyproject.toml $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[onnx,serve,train]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cluster,onnx,serve,train]' --group dev
 	@command -v chromium >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "casefile",
             "ledger",
             "pdf",
+            "tables",
             "merging",
             "sharding",
         }
@@ -47,6 +48,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "casefile": frozenset({"render"}),
     "ledger": frozenset({"render"}),
     "pdf": frozenset({"render"}),
+    "tables": frozenset({"render"}),
     "nets": frozenset({"audio"}),
     "audio": frozenset(),
     "types": frozenset(),
@@ -74,6 +76,7 @@ LIGHT = frozenset(
         "merging",
         "sharding",
         "pdf",
+        "tables",
         "__init__",
     }
 )

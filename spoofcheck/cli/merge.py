@@ -73,6 +73,26 @@ def merge(
         Path | None,
         typer.Option("--csv", metavar="FILE|-", help="Write one row per finding.", rich_help_panel=_OUTPUTS),
     ] = None,
+    parquet_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--parquet",
+            metavar="FILE",
+            help="Write one row per finding, windows nested; needs the extra 'cluster'.",
+            rich_help_panel=_OUTPUTS,
+            show_default=False,
+        ),
+    ] = None,
+    duckdb_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--duckdb",
+            metavar="FILE",
+            help="Write a database with findings, windows and run; needs the extra 'cluster'.",
+            rich_help_panel=_OUTPUTS,
+            show_default=False,
+        ),
+    ] = None,
     report_to: Annotated[
         Path | None,
         typer.Option(
@@ -108,7 +128,7 @@ def merge(
     The joined result, and the exit code, are those of one scan of all recordings. Example: spoofcheck merge part-*.json
     --json result.json --report report.html
     """
-    from spoofcheck.cli.writing import Outputs, enter, write_all
+    from spoofcheck.cli.writing import Outputs, enter, table_targets, write_all
     from spoofcheck.ledger import Kind
     from spoofcheck.merging import merge as joined
     from spoofcheck.render import Format
@@ -122,6 +142,7 @@ def merge(
         forms={form: target for form, target in wanted.items() if target is not None},
         labels=labels_to,
         pdf=pdf_to,
+        tables=table_targets(parquet_to, duckdb_to),
         ledger=ledger,
     )
     outputs.check([] if unknowns is None else [unknowns])

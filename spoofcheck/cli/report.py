@@ -30,6 +30,24 @@ def report(
         Path | None,
         typer.Option("--jsonl", metavar="FILE|-", help="Write one JSON line per finding.", show_default=False),
     ] = None,
+    parquet_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--parquet",
+            metavar="FILE",
+            help="Write one row per finding, windows nested; needs the extra 'cluster'.",
+            show_default=False,
+        ),
+    ] = None,
+    duckdb_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--duckdb",
+            metavar="FILE",
+            help="Write a database with findings, windows and run; needs the extra 'cluster'.",
+            show_default=False,
+        ),
+    ] = None,
     labels_to: Annotated[
         Path | None,
         typer.Option(
@@ -60,7 +78,7 @@ def report(
     """
     from rich.console import Console
 
-    from spoofcheck.cli.writing import Outputs, enter, write_all
+    from spoofcheck.cli.writing import Outputs, enter, table_targets, write_all
     from spoofcheck.document import load_document
     from spoofcheck.ledger import Kind
     from spoofcheck.render import Format
@@ -72,6 +90,7 @@ def report(
         forms={form: target for form, target in wanted.items() if target is not None},
         labels=labels_to,
         pdf=pdf_to,
+        tables=table_targets(parquet_to, duckdb_to),
         ledger=ledger,
     )
     if ledger is not None and html_to is None and pdf_to is None:
@@ -86,5 +105,5 @@ def report(
         written.problems += enter(ledger, Kind.REPORT, document, written)
     if written.problems:
         raise OutputError("; ".join(written.problems))
-    if not outputs.forms and pdf_to is None and labels_to is None:
+    if not outputs.forms and not outputs.tables and pdf_to is None and labels_to is None:
         Console().print(ScanTable(document))

@@ -355,6 +355,26 @@ def scan(
         Path | None,
         typer.Option("--csv", metavar="FILE|-", help="Write one row per finding.", rich_help_panel=_OUTPUTS),
     ] = None,
+    parquet_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--parquet",
+            metavar="FILE",
+            help="Write one row per finding, windows nested; needs the extra 'cluster'.",
+            rich_help_panel=_OUTPUTS,
+            show_default=False,
+        ),
+    ] = None,
+    duckdb_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--duckdb",
+            metavar="FILE",
+            help="Write a database with findings, windows and run; needs the extra 'cluster'.",
+            rich_help_panel=_OUTPUTS,
+            show_default=False,
+        ),
+    ] = None,
     report_to: Annotated[
         Path | None,
         typer.Option(
@@ -393,7 +413,7 @@ def scan(
 
     Example: spoofcheck scan ./recordings --json result.json --report report.html
     """
-    from spoofcheck.cli.writing import Outputs, enter, write_all
+    from spoofcheck.cli.writing import Outputs, enter, table_targets, write_all
     from spoofcheck.ledger import Kind
     from spoofcheck.render import Format
     from spoofcheck.sharding import parse_shard
@@ -412,6 +432,7 @@ def scan(
         forms={form: target for form, target in wanted.items() if target is not None},
         labels=labels_to,
         pdf=pdf_to,
+        tables=table_targets(parquet_to, duckdb_to),
         ledger=ledger or (None if case_file is None else case_file.parent / LEDGER_NAME),
     )
     outputs.check([] if unknowns is None else [unknowns])

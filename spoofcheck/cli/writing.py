@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spoofcheck.cli.output import STDOUT, check_outputs, check_spared, write_output
+from spoofcheck.cli.output import STDOUT, check_outputs, check_spared, write_bytes, write_output
 from spoofcheck.errors import OutputError, SpoofcheckError, UsageError
 
 if TYPE_CHECKING:
     from spoofcheck.ledger import Kind
     from spoofcheck.render import Format
     from spoofcheck.schema import ScanDocument
+    from spoofcheck.tables import TableForm
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -30,26 +32,38 @@ class Outputs:
         labels: folder for label tracks; made when missing.
         pdf: file for the printed report.
         ledger: of the case; made when missing.
+        tables: a file by form of columns.
     """
 
     forms: Mapping[Format, Path]
     labels: Path | None = None
     pdf: Path | None = None
     ledger: Path | None = None
+    tables: Mapping[TableForm, Path] = field(default_factory=dict)
+
+    @property
+    def _files(self) -> list[Path]:
+        others = [each for each in (self.pdf, self.ledger) if each is not None]
+        return [*self.forms.values(), *self.tables.values(), *others]
 
     def check(self, others: Sequence[Path] = ()) -> None:
         """Find out before the work whether all of it, and `others`, can be written.
 
         Raises:
-            UsageError: two outputs name the same place, standard output for what is no text, or a broken ledger.
+            UsageError: two outputs name the same place, standard output for what is no text, a missing extra, or a
+                broken ledger.
             OutputError: a folder is missing or not writable, or a name is taken.
         """
-        for option, place in (("--labels", self.labels), ("--pdf", self.pdf), ("--ledger", self.ledger)):
+        from spoofcheck.tables import require_libraries
+
+        tables = [(f"--{form}", place) for form, place in self.tables.items()]
+        for option, place in (("--labels", self.labels), ("--pdf", self.pdf), ("--ledger", self.ledger), *tables):
             if place == STDOUT:
                 raise UsageError(f"{option} -: cannot go to standard output; name a {_kind(option)}")
-        files = [*self.forms.values(), *others, *(each for each in (self.pdf, self.ledger) if each is not None)]
+        for form in self.tables:
+            require_libraries(form)
         labels = [] if self.labels is None else [_probe_of(self.labels)]
-        check_outputs([*files, *labels])
+        check_outputs([*self._files, *others, *labels])
         if self.ledger is not None and self.ledger.exists():
             _check_ledger(self.ledger)
 
@@ -63,9 +77,17 @@ class Outputs:
         Raises:
             UsageError: an output is one of the inputs, or a label track could be.
         """
-        check_spared([*self.forms.values(), *others, *(each for each in (self.pdf, self.ledger) if each)], inputs)
+        check_spared([*self._files, *others], inputs)
         if self.labels is not None:
             _check_labels_spare(self.labels, inputs)
+
+
+def table_targets(parquet: Path | None, duckdb: Path | None) -> dict[TableForm, Path]:
+    """Files of columns, by form, as far as they are wanted."""
+    from spoofcheck.tables import TableForm
+
+    wanted = {TableForm.PARQUET: parquet, TableForm.DUCKDB: duckdb}
+    return {form: target for form, target in wanted.items() if target is not None}
 
 
 @dataclass(slots=True)
@@ -80,6 +102,7 @@ class Written:
 def write_all(document: ScanDocument, outputs: Outputs) -> Written:
     """Write every output that can be written; the ledger is entered by `enter`."""
     from spoofcheck.render import Format, render
+    from spoofcheck.tables import table_bytes
 
     written = Written()
     page_at: Path | None = None
@@ -93,6 +116,11 @@ def write_all(document: ScanDocument, outputs: Outputs) -> Written:
         if form is Format.HTML:
             written.report_sha256 = hashlib.sha256(text.encode()).hexdigest()
             page_at = None if target == STDOUT else target
+    for kind, target in outputs.tables.items():
+        try:
+            write_bytes(target, table_bytes(document, kind))
+        except OutputError as error:
+            written.problems.append(str(error))
     if outputs.labels is not None:
         written.problems += _write_labels(document, outputs.labels)
     if outputs.pdf is not None:
@@ -179,7 +207,8 @@ def _write_labels(document: ScanDocument, folder: Path) -> list[str]:
     try:
         folder.mkdir(exist_ok=True)
         for name, text in label_files(document):
-            write_output(folder / name, text)
+            # Names are UTF-8 in any locale: one of ASCII alone could not write them, and fsdecode gives what it can.
+            write_output(folder / os.fsdecode(name.encode()), text)
     except OSError as error:
         return [f"{folder}: cannot be made ({error.strerror or error})"]
     except OutputError as error:

@@ -56,8 +56,6 @@ _FILES_PER_TASK: Final = 16
 _TASKS_PER_READER: Final = 4
 _BLOCK_BYTES: Final = 32 << 20
 """Ray Data passes rows on in blocks of about this size."""
-_RETRIES: Final = 2
-"""Of a task whose actor died, before it is given up."""
 _LOST = "worker-lost"
 _LOST_MESSAGE = (
     "The processes that worked on it ended in every attempt, for want of memory or with their machine, so that it was "
@@ -89,6 +87,7 @@ class Work:
         nodes: machines of the cluster.
         fetch: limits on fetching.
         chunk_windows: in a chunk; changes nothing but speed and memory.
+        retries: of a task whose actor died, before it is given up.
     """
 
     setup: Setup
@@ -97,6 +96,11 @@ class Work:
     nodes: int = 1
     fetch: FetchLimits = field(default_factory=FetchLimits)
     chunk_windows: int = CHUNK_WINDOWS
+    retries: int = 2
+
+    def survival(self) -> dict[str, int]:
+        """What becomes of an actor that dies, and of what it was doing."""
+        return {"max_restarts": -1, "max_task_retries": self.retries}
 
 
 class RayEngine:
@@ -301,7 +305,7 @@ class RayEngine:
                 batch_format="pyarrow",
                 compute=ActorPoolStrategy(size=min(plan.readers, tasks), max_tasks_in_flight_per_actor=in_flight),
                 num_cpus=plan.reader_cpus,
-                ray_remote_args_fn=_survival,
+                ray_remote_args_fn=self._work.survival,
             ).map_batches(
                 ChunkScorer,
                 fn_constructor_args=(self._work.setup,),
@@ -310,7 +314,7 @@ class RayEngine:
                 compute=ActorPoolStrategy(size=plan.networks, max_tasks_in_flight_per_actor=in_flight),
                 num_cpus=plan.network_cpus or None,
                 num_gpus=plan.network_gpus or None,
-                ray_remote_args_fn=_survival,
+                ray_remote_args_fn=self._work.survival,
             )
         try:
             for table in heard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
@@ -350,13 +354,8 @@ class RayEngine:
 
         plan = self._work.plan
         remote: Any = ray.remote(Judge)
-        options = remote.options(num_cpus=plan.judge_cpus, num_gpus=plan.judge_gpus, **_survival())
+        options = remote.options(num_cpus=plan.judge_cpus, num_gpus=plan.judge_gpus, **self._work.survival())
         return options.remote(self._work.setup, self._work.fetch)
-
-
-def _survival() -> dict[str, int]:
-    """What becomes of an actor that dies, and of what it was doing."""
-    return {"max_restarts": -1, "max_task_retries": _RETRIES}
 
 
 def _parts(places: dict[int, Place], tasks: int) -> list[Any]:

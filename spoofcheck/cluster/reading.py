@@ -34,8 +34,8 @@ class ReadJob:
         limits: on reading one.
         fetch: limits on fetching one.
         chunk_windows: in a chunk.
-        known: reference to the contents `(SHA-256, extension)` whose findings are known; None when nobody wants to
-            know a file's content before it is read.
+        known: the contents `(SHA-256, extension)` whose findings are known, or a reference to them; None when nobody
+            wants to know a file's content before it is read.
         debug: end the scan at what nobody foresaw.
     """
 
@@ -165,8 +165,8 @@ class _Pieces:
 
 
 def _contents(reference: Any) -> frozenset[tuple[str, str]]:
-    if reference is None:
-        return frozenset()
+    if reference is None or isinstance(reference, frozenset):
+        return reference or frozenset()
     import ray
 
     contents: frozenset[tuple[str, str]] = ray.get(reference)

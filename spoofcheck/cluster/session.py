@@ -90,7 +90,6 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
 
 
 def _start(cpus: int | None) -> None:
-    import psutil
     import ray
 
     os.environ.pop("RAY_ADDRESS", None)
@@ -100,8 +99,15 @@ def _start(cpus: int | None) -> None:
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        object_store_memory=max(_LEAST_STORE_BYTES, min(_STORE_BYTES, psutil.virtual_memory().available // 4)),
+        object_store_memory=max(_LEAST_STORE_BYTES, min(_STORE_BYTES, _free_bytes() // 4)),
     )
+
+
+def _free_bytes() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # not on every system
+        return _STORE_BYTES
 
 
 def _resources() -> Resources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -71,14 +72,29 @@ async def _web_client(**options: Any) -> Any:
 
 def remote_error(error: BaseException) -> InputError:
     """What an error of a store means; never its own words, which may hold an address with its signature."""
-    status = getattr(error, "status", None) or getattr(error, "code", None)
-    if isinstance(error, InputError):
-        return error
-    if isinstance(error, FileNotFoundError) or status in _MISSING:
+    chain = list(_causes(error))
+    for each in chain:
+        if isinstance(each, InputError):
+            return each
+    # fsspec calls whatever a web server answers, or does not answer, a missing file.
+    from_web = next((each for each in chain if type(each).__module__.startswith("aiohttp")), None)
+    told = error if from_web is None else from_web
+    status = getattr(told, "status", None)
+    if status in _MISSING or (from_web is None and isinstance(told, FileNotFoundError)):
         return InputError("not-found", "There is no such object.")
-    if isinstance(error, PermissionError) or status in _DENIED or "Credentials" in type(error).__name__:
+    if status in _DENIED or isinstance(told, PermissionError) or "Credentials" in type(told).__name__:
         return InputError("permission-denied", "The store refuses access with the credentials at hand.")
-    return InputError("fetch-failed", f"It could not be fetched ({type(error).__name__}).")
+    return InputError("fetch-failed", f"It could not be fetched ({type(told).__name__}).")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what led to it."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__
 
 
 def is_final(error: InputError) -> bool:

@@ -24,6 +24,9 @@ ONE_BINARY = {"parselmouth": "praat-parselmouth"}
 UNPACKED_BY_HAND = {"ai-edge-litert"}
 """Imported from a folder that a training recipe names, like the voices that it runs."""
 
+BY_SCHEME = {"adlfs", "gcsfs", "s3fs"}
+"""Imported by fsspec, for addresses of their scheme."""
+
 HANDED_ON = {"anyio", "sqlalchemy", "starlette"}
 """Imported with what rests on them and hands out their types: fastapi and sqlmodel."""
 
@@ -57,6 +60,8 @@ def _extra(path: Path) -> str | None:
         return "train"
     if part_of(path) == "serve":
         return "serve"
+    if part_of(path) in {"cluster", "tables"}:
+        return "cluster"
     return "onnx" if path.relative_to(PACKAGE) == Path("nets/onnx.py") else None
 
 
@@ -72,13 +77,14 @@ def test_the_package_imports_only_its_dependencies() -> None:
     assert _imported_distributions(_needing(None)) - _names(_project()["dependencies"]) == set()
 
 
-@pytest.mark.parametrize("extra", ["train", "onnx", "serve"])
+@pytest.mark.parametrize("extra", ["train", "onnx", "serve", "cluster"])
 def test_what_needs_an_extra_imports_nothing_else(extra: str) -> None:
     project = _project()
     declared = _names([*project["dependencies"], *project["optional-dependencies"][extra]])
     assert _imported_distributions(_needing(extra)) - declared <= UNPACKED_BY_HAND | HANDED_ON
 
 
-@pytest.mark.parametrize("extra", ["onnx", "serve"])
+@pytest.mark.parametrize("extra", ["onnx", "serve", "cluster"])
 def test_an_extra_is_imported(extra: str) -> None:
-    assert _names(_project()["optional-dependencies"][extra]) <= _imported_distributions(_needing(extra))
+    declared = _names(_project()["optional-dependencies"][extra])
+    assert declared - BY_SCHEME <= _imported_distributions(_needing(extra))
