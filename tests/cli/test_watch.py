@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from spoofcheck.cli import run
 from spoofcheck.detect.folderevents import FolderEvents
 from spoofcheck.detect.scan import Scanner
 from spoofcheck.errors import OutputError
+from spoofcheck.nets.bundle import Bundle, load_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 16_000
@@ -69,10 +71,17 @@ def command(folder: Path, model: Path, store: Path) -> list[str]:
     ]
 
 
+@cache
+def _loaded(directory: Path) -> Bundle:
+    """The model, once for all tests."""
+    return load_bundle(directory)
+
+
 @pytest.fixture
 def watch(folder: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Watches the folder; at each idle moment the next step is taken, and after the last one Ctrl-C is pressed."""
     wait = FolderEvents.wait
+    monkeypatch.setattr("spoofcheck.detect.scan.load_bundle", _loaded)
 
     def call(*arguments: str | Path, steps: tuple[Step, ...] = (), isolate: bool = False) -> int:
         todo = iter(steps)
@@ -193,89 +202,15 @@ def test_a_restart_writes_and_scores_nothing_twice(
     assert names_of(log)[4:] == ["1.wav"]
 
 
-def test_both_legs_of_a_call_are_kept_when_power_went_between_their_lines(watch, folder: Path, log: Path) -> None:
-    legs = np.random.default_rng(0).normal(0, 0.1, (2 * RATE_HZ, 2))
-    soundfile.write(folder / "call.wav", legs, RATE_HZ)
-    watch("--jsonl", log)
-    whole = log.read_bytes()
-    first, second = whole.splitlines(keepends=True)
-    for left in (first, first + second[: len(second) // 2], first + second[:-1], first + b"\0" * 40, second[:5], b""):
-        log.write_bytes(left)
-        watch("--jsonl", log)
-        assert sorted(log.read_bytes().splitlines()) == sorted(whole.splitlines())
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"RIFF\x00\x00\x00\x00WAVE", b"a shopping list", b'{"schema_version":"1.0","path":3}\nmore\n', b"\n{}\n"],
-)
-def test_a_file_of_something_else_is_left_as_it_is(
-    content: bytes, watch, folder: Path, log: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    log.write_bytes(content)
-    assert watch("--jsonl", log) == 2
-    assert log.read_bytes() == content
-    assert "finding" in capsys.readouterr().err
-
-
-def test_two_watches_do_not_append_to_one_file(
-    watch, folder: Path, log: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    statuses: list[int] = []
-    again = [*command(folder, tiny_model, tmp_path / "store"), "--jsonl", str(log)]
-    watch("--jsonl", log, steps=(lambda: (statuses.append(run(again)), write_noise(folder / "a.wav")),))
-    assert statuses == [2]
-    assert "another program appends to it" in capsys.readouterr().err
-
-
-def test_a_full_disk_ends_the_watch_and_leaves_no_half_line(
-    watch, folder: Path, log: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_noise(folder / "a.wav")
-    watch("--jsonl", log)
-    before = log.read_bytes()
-    write_noise(folder / "b.wav", 1)
-    write = os.write
-
-    def half(descriptor: int, data: bytes) -> int:
-        if bytes(data).startswith(b'{"schema_version"'):
-            return write(descriptor, bytes(data)[:20])
-        if b'"tool_version"' in bytes(data):
-            raise OSError(28, "No space left on device")
-        return write(descriptor, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", half)
-        assert watch("--jsonl", log) == 2
-    assert "No space left" in capsys.readouterr().err
-    assert log.read_bytes() == before
-    watch("--jsonl", log)
-    assert names_of(log) == ["a.wav", "b.wav"]
-
-
 def test_what_it_writes_into_the_watched_folder_is_not_examined(watch, folder: Path) -> None:
     log, reports = folder / "findings.wav", folder / "reports"
     write_noise(folder / "a.wav")
 
-    def disguised() -> None:
-        write_noise(reports / "page.wav", 5)
-
-    watch("--threshold", "-100", "--jsonl", log, "--report-dir", reports)
-    assert names_of(log) == ["a.wav"]
-    disguised()
-    watch("--threshold", "-100", "--jsonl", log, "--report-dir", reports)
-    assert names_of(log) == ["a.wav"]
-
-
-def test_a_log_that_is_moved_away_is_begun_anew(watch, folder: Path, log: Path) -> None:
-    write_noise(folder / "a.wav")
-
-    def rotated() -> None:
-        log.rename(log.with_suffix(".1"))
-        write_noise(folder / "b.wav", 1)
-
-    watch("--jsonl", log, steps=(rotated,))
-    assert (names_of(log.with_suffix(".1")), names_of(log)) == (["a.wav"], ["b.wav"])
+    watch(
+        *("--threshold", "-100", "--jsonl", log, "--report-dir", reports, "--rescan", "6"),
+        steps=(lambda: write_noise(reports / "page.wav", 5), lambda: write_noise(folder / "b.wav", 6)),
+    )
+    assert names_of(log) == ["a.wav", "b.wav"]
 
 
 def test_a_report_that_cannot_be_made_any_more_is_told(
@@ -412,7 +347,7 @@ def test_killed_and_started_again_it_loses_nothing_and_doubles_nothing(
     def count() -> int:
         return log.read_bytes().count(b"\n") if log.exists() else 0
 
-    with started(given) as process:
+    with started([*given, "--no-isolate"]) as process:
         until(lambda: count() == 1, process)
         write_noise(folder / "b.wav", 1)
         until(lambda: count() == 2, process)
