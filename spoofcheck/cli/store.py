@@ -56,7 +56,7 @@ def stats(
     if runs:
         Console().print(_stats_table(runs))
     entries = sum(run.entries for run in runs)
-    typer.echo(f"{database.path}: {_recordings(entries)}, {_size(size)}", err=True)
+    typer.echo(f"{_shown(database.path)}: {_recordings(entries)}, {_size(size)}", err=True)
     return ExitStatus.CLEAR
 
 
@@ -85,7 +85,7 @@ def prune(
         pruned = database.remove(model=model, kept_before=before)
         left = sum(run.entries for run in database.runs())
     typer.echo(
-        f"{database.path}: {_recordings(pruned.entries)} removed, {_size(pruned.freed_bytes)} freed; "
+        f"{_shown(database.path)}: {_recordings(pruned.entries)} removed, {_size(pruned.freed_bytes)} freed; "
         f"{_recordings(left)} left",
         err=True,
     )
@@ -185,6 +185,12 @@ def _stats_table(runs: list[StoredRun]) -> Table:
             f"{run.last_at:%Y-%m-%d}",
         )
     return table
+
+
+def _shown(path: Path) -> str:
+    from spoofcheck.render.text import printable
+
+    return printable(str(path))
 
 
 def _recordings(number: int) -> str:

@@ -269,7 +269,7 @@ class ResultDatabase:
         return _size_bytes(self.path)
 
     def remove(self, *, model: str | None = None, kept_before: datetime | None = None) -> Pruned:
-        """Remove entries and give their space back.
+        """Remove entries, and give their space back unless another process is using the store.
 
         Args:
             model: only those of the model of this name.
@@ -290,8 +290,9 @@ class ResultDatabase:
                     for run in chosen
                 )
                 execute("DELETE FROM runs WHERE run_sha256 NOT IN (SELECT run_sha256 FROM results)")
-            execute("VACUUM")
-            execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with suppress(sqlite3.OperationalError):  # in use, or no room for a copy: the space is used again later
+                execute("VACUUM")
+                execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return removed
 
         removed = self._run(write)
