@@ -163,21 +163,23 @@ class _Folder:
         return not self._leaves_out(Path(os.path.relpath(real_path, self._real_root)))
 
     def _search(self, folder: Path, below_root: str) -> Iterator[Path | Skipped]:
-        try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
-        except OSError as error:
-            reason = input_error(error)
-            message = "The folder may not be read with the rights of this user."
-            yield Skipped(folder, reason.code, message if reason.code == "permission-denied" else reason.message)
-            return
-        for entry in entries:
-            relative = f"{below_root}{entry.name}"
+        """What a folder and all below it hold; without recursion, as folders can be nested deeper than calls."""
+        open_folders = [(folder, below_root, _entries(folder))]
+        while open_folders:
+            folder, below, entries = open_folders[-1]
+            entry = next(entries, None)
+            if entry is None:
+                open_folders.pop()
+                continue
+            if isinstance(entry, Skipped):
+                yield entry
+                continue
+            relative = f"{below}{entry.name}"
             if entry.name.startswith(".") or _matches(self._exclude, entry.name, relative):
                 continue
             path = folder / entry.name
             if entry.is_dir(follow_symlinks=False):
-                yield from self._search(path, f"{relative}/")
+                open_folders.append((path, f"{relative}/", _entries(path)))
             elif not self._include or _matches(self._include, entry.name, relative):
                 yield from self._judge(path)
 
@@ -203,6 +205,17 @@ class _Folder:
 
     def _is_inside(self, real_path: str) -> bool:
         return os.path.commonpath([self._real_root, real_path]) == self._real_root
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str] | Skipped]:
+    """The entries of a folder in sorted order, or why they cannot be listed."""
+    try:
+        with os.scandir(folder) as listing:
+            yield from sorted(listing, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        reason = input_error(error)
+        message = "The folder may not be read with the rights of this user."
+        yield Skipped(folder, reason.code, message if reason.code == "permission-denied" else reason.message)
 
 
 def _mode(path: Path) -> int:
