@@ -61,7 +61,12 @@ class Judge:
             self._failure = Failure(type(error).__name__, str(error))
             return
         if self._scanner.processes is not None:
-            self._scanner.processes.__enter__()  # until the actor ends
+            self._scanner.processes.__enter__()  # an actor is killed in the end, which its processes notice
+
+    def close(self) -> None:
+        """End the processes that it reads with."""
+        if self._failure is None and self._scanner.processes is not None:
+            self._scanner.processes.__exit__(None, None, None)
 
     def judged(self, case: Case) -> tuple[Finding, ...] | Failure:
         """The findings of a recording; a failure ends the scan."""

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from spoofcheck.audio.files import Fingerprint, fingerprint, sha256_of
 from spoofcheck.audio.signatures import extension_of
@@ -57,8 +57,14 @@ class RecordingReader:
         self._job = job
         self._known = _contents(job.known)
         self._fetcher = Fetcher(job.fetch)
-        # Until the actor ends: its process notices that by itself.
+        # An actor is killed in the end, and its process notices that by itself.
         self._processes = ReaderProcesses(job.limits).__enter__()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._processes.__exit__(None, None, None)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Rows of chunks for rows of inputs."""
