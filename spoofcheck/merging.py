@@ -295,14 +295,18 @@ def _run(parts: Sequence[Part], *, complete: bool) -> RunInfo:
     hosts = {run.host for run in runs}
     started, finished = [_time(run.started_at) for run in runs], [_time(run.finished_at) for run in runs]
     host = runs[0].host if len(hosts) == 1 else ""
+    engine = runs[0].engine if all(run.engine == runs[0].engine for run in runs) else None
+    stored = sum(run.from_store for run in runs)
     begin, end = min(filter(None, started), default=None), max(filter(None, finished), default=None)
-    if None in started or None in finished or begin is None or end is None:
-        return RunInfo(started_at="", finished_at="", elapsed_s=0.0, host=host, complete=complete)
+    if None in started or None in finished:
+        begin = end = None
     return RunInfo(
-        started_at=begin.isoformat(timespec="seconds"),
-        finished_at=end.isoformat(timespec="seconds"),
-        elapsed_s=max(0.0, (end - begin).total_seconds()),
+        started_at="" if begin is None else begin.isoformat(timespec="seconds"),
+        finished_at="" if end is None else end.isoformat(timespec="seconds"),
+        elapsed_s=0.0 if begin is None or end is None else max(0.0, (end - begin).total_seconds()),
         host=host,
+        engine=engine,
+        from_store=stored,
         complete=complete,
     )
 

@@ -14,7 +14,7 @@ from spoofcheck.errors import UsageError
 from spoofcheck.merging import TOLERANCE, Part, merge
 from spoofcheck.render import Format, render
 from spoofcheck.render.console import summary
-from spoofcheck.schema import Finding, ScanDocument, Verdict
+from spoofcheck.schema import EngineInfo, Finding, ScanDocument, Verdict
 from spoofcheck.sharding import Shard, inputs_sha256, parse_shard
 from tests.support import casework, documents, evidence
 from tests.support.traces import source_store
@@ -192,7 +192,9 @@ def test_machines_may_differ_and_are_recorded() -> None:
     libraries = {**document(()).tool.libraries, "torch": "2.12.0"}
     elsewhere = {"platform": "Linux-other", "libraries": libraries, "command_line": ("spoofcheck", "scan", "-q")}
     second = shard(2, tool=elsewhere)
-    run = second.document.run.model_copy(update={"host": "node-2", "finished_at": "2026-11-21T10:00:00+00:00"})
+    ray = EngineInfo(version="2.50.0", readers=2, networks=1, judges=1, nodes=1)
+    changes = {"host": "node-2", "finished_at": "2026-11-21T10:00:00+00:00", "from_store": 2, "engine": ray}
+    run = second.document.run.model_copy(update=changes)
     second = part("2.json", second.document.model_copy(update={"run": run}))
     joined = merge([shard(1), second], COMMAND)
     assert joined.merged is not None
@@ -203,6 +205,7 @@ def test_machines_may_differ_and_are_recorded() -> None:
     assert (one.run.host, two.run.host, joined.run.host) == ("forensics-03", "node-2", "")
     assert (joined.run.started_at, joined.run.finished_at) == ("2026-11-21T09:14:03+00:00", "2026-11-21T10:00:00+00:00")
     assert joined.run.elapsed_s == 2757.0
+    assert (joined.run.from_store, joined.run.engine, two.run.engine) == (2, None, ray)
     page = render(joined, Format.HTML)
     assert "torch 2.12.0" in page
     assert "numpy 2.3.5, numpy" not in page

@@ -288,7 +288,7 @@ def test_the_exit_code_is_that_of_the_undivided_scan_and_gaps_are_never_clear(
     assert merge(files[0], "--allow-gaps", "-q")[0] == 3
     failed = [each.model_copy(update={"as_expected": False}) for each in casework.controls()]
     for index, file in enumerate(files, start=1):
-        file.write_text(shard(index, controls=failed).document.model_dump_json())
+        file.write_text(shard(index, controls=tuple(failed)).document.model_dump_json())
     status, err = merge(*files, "-q")
     assert status == 2
     assert "CONTROL FAILED" in err
