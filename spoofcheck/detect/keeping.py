@@ -44,6 +44,7 @@ SKIPS_OF_THE_MOMENT: Final = {
     "symlink-outside": "of the place, not of a recording",
     "too-large": "the limit is an option",
     "too-long": "the limit is an option",
+    "worker-lost": "another machine may have more memory",
 }
 """The other codes, each with the reason why it is not kept."""
 
