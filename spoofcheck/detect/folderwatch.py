@@ -72,7 +72,7 @@ class FolderWatch:
     ) -> None:
         self._roots = tuple(roots)
         self._options = options or WatchOptions()
-        self._own = tuple(os.path.realpath(path) for path in own)
+        self._own = _below(self._roots, own)
         self._notice = notice
         self._clock = clock
         self._arrivals = Arrivals(self._options.settle_s)
@@ -217,16 +217,26 @@ class FolderWatch:
         return next(root for root in self._roots if path.is_relative_to(root))
 
     def _is_own(self, path: Path) -> bool:
-        if not self._own:
-            return False
-        real_path = os.path.realpath(path)
-        return any(real_path == own or real_path.startswith(own + os.sep) for own in self._own)
+        # By name: a link to one of them is left out as every link to what is found where it lies.
+        return any(path == own or own in path.parents for own in self._own)
 
     def _tell_vanished(self, path: Path) -> None:
         if not claims_audio(path.name):
             return
         self.vanished += 1
         self._notice(f"{display_path(path)}: deleted before it was read")
+
+
+def _below(roots: Sequence[Path], places: Sequence[Path]) -> tuple[Path, ...]:
+    """Those of the places that are inside a root, as a search of the root finds them."""
+    real_roots = [(root, os.path.realpath(root)) for root in roots]
+    real_places = [Path(os.path.realpath(place)) for place in places]
+    return tuple(
+        root / place.relative_to(real_root)
+        for root, real_root in real_roots
+        for place in real_places
+        if place.is_relative_to(real_root)
+    )
 
 
 def check_roots(roots: Sequence[Path]) -> None:

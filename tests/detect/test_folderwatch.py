@@ -7,6 +7,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -256,12 +257,23 @@ def test_a_folder_that_goes_and_comes_back_is_watched_again(root: Path, monkeypa
         assert "can be listed again" in at.notices[1]
         put(root / "b.wav")
         assert at.arrived(1) == ["b.wav"], "what was examined before is not examined again"
+
+
+def test_a_folder_that_is_another_one_now_is_watched_anew(root: Path) -> None:
+    number = 0
+    with FolderEvents([root]) as events:
         shutil.rmtree(root)
         root.mkdir()
-        at.watch._next_rescan_s = 0.0
-        at.watch.notice()
-        put(root / "c.wav")
-        assert at.arrived(1) == ["c.wav"]
+        marks: dict[Path, Mark] = {}
+        give_up = time.monotonic() + CEILING_S
+        while not any(path.suffix == ".wav" for path in marks):
+            assert time.monotonic() < give_up
+            # The news that the old folder is gone may come after the new one has its number.
+            events.renew()
+            number += 1
+            put(root / f"{number}.wav")
+            events.wait(0.1)
+            marks |= events.drain() or {}
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
