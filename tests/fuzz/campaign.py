@@ -42,8 +42,10 @@ READERS = 4
 """As many processes that read: what one of them costs when it ends, the others hardly notice."""
 GROWTH_BYTES = 256 << 20
 """How much the peak of the tool's memory may grow after the first batch."""
-ENDED_READER = ("decode-crashed", "decode-timeout", "decode-memory")
-"""Refusals that cost the reader its process."""
+CONTAINED = ("decode-crashed", "decode-timeout", "decode-memory")
+"""Refusals of what took its reader or decoder along, or would have."""
+KEPT = ("decode-crashed", "decode-timeout")
+"""Those worth a look; a decoder that refuses a claim of gigabytes says `decode-memory`."""
 LIMITS = ReadLimits(stall_s=30.0, base_s=60.0, memory_bytes=1 << 30)
 
 
@@ -55,7 +57,7 @@ class Report:
         good_lost: good files with other findings than when they are alone, or none.
         counts: mutants by format and outcome: `SCORED`, `NO_SCORE`, or the code of a refusal.
         problems: what must not be; empty when all is well.
-        kept: file names of mutants to look at: those that ended a reader, and those with a problem.
+        kept: file names of mutants to look at: those with an outcome of `KEPT`, and those with a problem.
         readers_peak_rss_bytes: of the largest process that was started for reading.
     """
 
@@ -94,6 +96,7 @@ def run_campaign(
     names: Sequence[str] = (),
     keep: Path | None = None,
     limits: ReadLimits = LIMITS,
+    readers: int = READERS,
     batches: Callable[[Sequence[range]], Iterator[range]] = iter,
     told: Callable[[Report], None] = lambda _: None,
 ) -> Report:
@@ -106,6 +109,7 @@ def run_campaign(
         names: of the formats; all when empty.
         keep: where mutants to look at are copied to.
         limits: on each recording.
+        readers: processes that read.
         batches: wraps the batches, to show how far it is.
         told: what is known after each batch.
 
@@ -116,7 +120,7 @@ def run_campaign(
     with _marked(work) as look:
         scanner = Scanner(
             tiny_bundle(work / "tiny"),
-            ScanOptions(device="cpu", trace=False, isolation="processes", workers=READERS, limits=limits),
+            ScanOptions(device="cpu", trace=False, isolation="processes", workers=readers, limits=limits),
         )
         if scanner.processes is None:
             raise AssertionError("processes were asked for")
@@ -194,7 +198,7 @@ def _count(source: Mutant, findings: Sequence[Finding], is_odd: bool, report: Re
     counts = report.counts.setdefault(source.seed.name, {})
     counts[outcome] = counts.get(outcome, 0) + 1
     report.mutants += 1
-    if is_odd or outcome in ENDED_READER:
+    if is_odd or outcome in KEPT:
         report.kept.append(f"{source.file_name}: {outcome}")
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
@@ -243,9 +247,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=9, metavar="N", help="of the mutants (9)")
     options.add_argument("--formats", nargs="+", default=[], choices=formats(), metavar="NAME", help="only of these")
     options.add_argument("--out", type=Path, metavar="FILE", help="write what came of it as JSON")
-    options.add_argument(
-        "--keep", type=Path, metavar="DIR", help="copy mutants that ended a reader or broke a rule here"
-    )
+    options.add_argument("--keep", type=Path, metavar="DIR", help="copy mutants to look at here")
     options.add_argument("--write", type=int, metavar="N", help="scan nothing, write mutant N into the current folder")
     chosen = options.parse_args()
     console = Console(stderr=True)
@@ -267,9 +269,7 @@ def main() -> int:
         report = run_campaign(Path(folder), *arguments, batches=shown, told=kept)
         kept(report)
     Console(width=None if sys.stdout.isatty() else 200).print(summary(report))
-    print(
-        f"{report.good} good files among them; readers ended: {len(report.kept)}; {report.elapsed_s / 60:.1f} minutes;"
-    )
+    print(f"{report.good} good files among them, {report.good_lost} lost; {report.elapsed_s / 60:.1f} minutes;")
     print(f"peak memory: tool {report.peak_rss_bytes >> 20} MiB, readers {report.readers_peak_rss_bytes >> 20} MiB")
     for line in (*report.kept, *report.problems):
         print(ascii(line)[1:-1])
