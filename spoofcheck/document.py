@@ -12,6 +12,9 @@ from spoofcheck import __version__
 from spoofcheck.errors import UsageError, brief
 from spoofcheck.render.text import printable
 from spoofcheck.schema import SCHEMA_VERSION, ScanDocument
+from spoofcheck.wholefile import read_whole
+
+MAX_DOCUMENT_BYTES = 4 << 30
 
 
 def load_document(path: Path) -> ScanDocument:
@@ -22,7 +25,7 @@ def load_document(path: Path) -> ScanDocument:
     """
     name = printable(str(path))
     try:
-        content = path.read_bytes()
+        content = read_whole(path, MAX_DOCUMENT_BYTES, pipes=True)
     except OSError as error:
         raise UsageError(f"{name}: cannot be read: {error.strerror or error}") from error
     return parse_document(content, name)

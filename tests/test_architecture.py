@@ -13,7 +13,7 @@ import pytest
 import spoofcheck
 
 PACKAGE = Path(spoofcheck.__file__).resolve().parent
-CORE = frozenset({"types", "schema", "evalschema", "linkschema", "errors", "resources", "__init__"})
+CORE = frozenset({"types", "schema", "evalschema", "linkschema", "errors", "resources", "wholefile", "__init__"})
 """What every part may import; `__init__` holds the version and the lazy `scan`."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "linkschema": frozenset(),
     "errors": frozenset(),
     "resources": frozenset(),
+    "wholefile": frozenset(),
     "__init__": frozenset({"detect"}),
     "__main__": frozenset({"cli"}),
 }
@@ -69,6 +70,7 @@ LIGHT = frozenset(
         "linkschema",
         "errors",
         "resources",
+        "wholefile",
         "render",
         "document",
         "casefile",

@@ -25,6 +25,9 @@ from spoofcheck.audio.signatures import (
 )
 from spoofcheck.errors import InputError, UsageError
 from spoofcheck.types import Skipped
+from spoofcheck.wholefile import read_whole
+
+_MAX_LIST_BYTES = 1 << 30
 
 
 def find_inputs(
@@ -100,7 +103,7 @@ def read_names(source: Path | Literal["-"]) -> list[str]:
         UsageError: the list cannot be read.
     """
     try:
-        data = sys.stdin.buffer.read() if str(source) == "-" else Path(source).read_bytes()
+        data = sys.stdin.buffer.read() if str(source) == "-" else read_whole(Path(source), _MAX_LIST_BYTES, pipes=True)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"--files-from {display_path(source)}: {reason}") from error

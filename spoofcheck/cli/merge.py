@@ -191,13 +191,14 @@ def _parts(results: Sequence[Path]) -> list[Part]:
 
 def _part(path: Path) -> Part:
     from spoofcheck.audio.inputs import display_path
-    from spoofcheck.document import parse_document
+    from spoofcheck.document import MAX_DOCUMENT_BYTES, parse_document
     from spoofcheck.merging import Part
     from spoofcheck.render.text import printable
+    from spoofcheck.wholefile import read_whole
 
     name = display_path(path)
     try:
-        content = path.read_bytes()
+        content = read_whole(path, MAX_DOCUMENT_BYTES, pipes=True)
     except OSError as error:
         raise UsageError(f"{printable(name)}: cannot be read: {error.strerror or error}") from error
     return Part(name, hashlib.sha256(content).hexdigest(), parse_document(content, printable(name)))

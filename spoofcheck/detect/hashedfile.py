@@ -18,7 +18,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from spoofcheck.detect.gallery import unit
 from spoofcheck.errors import ModelError, brief
+from spoofcheck.wholefile import read_whole
 
+MAX_FILE_BYTES = 1 << 28
+"""A clip takes about 3 kB: this is nearly 100,000 of them."""
 _DECIMALS = 8
 """Of a kept embedding: far below what a similarity is shown with."""
 
@@ -107,7 +110,7 @@ def read_hashed(path: Path, form: type[File], what: str, remedy: str) -> File:
         ModelError: unreadable, damaged or edited (the key is named), or of another format.
     """
     try:
-        data = path.read_bytes()
+        data = read_whole(path, MAX_FILE_BYTES)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spoofcheck.errors import ModelError
 from spoofcheck.nets.bundle import Bundle
+from spoofcheck.nets.config import MAX_CONFIG_BYTES
 from spoofcheck.nets.index import INDEX_FILE, RECORD_FILE, shipped_entry
 from spoofcheck.schema import ConditionFigure, ScorePercentile, ValidationFigure
+from spoofcheck.wholefile import read_whole
 
 ORIGINAL = "original"
 """The condition of recordings as they are."""
@@ -91,7 +93,7 @@ def _record_bytes(directory: Path) -> bytes | None:
     entry = shipped_entry(directory)
     listed = None if entry is None else entry.files.get(RECORD_FILE)
     try:
-        data = (directory / RECORD_FILE).read_bytes()
+        data = read_whole(directory / RECORD_FILE, MAX_CONFIG_BYTES)
     except OSError:
         if listed is not None:
             raise ModelError(f"{directory / RECORD_FILE}: cannot be read; install spoofcheck again") from None

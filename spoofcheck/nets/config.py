@@ -7,10 +7,7 @@ Importing this module does not import torch.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import stat
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -28,6 +25,7 @@ from pydantic import (
 
 from spoofcheck.errors import ModelError, brief
 from spoofcheck.schema import TracingFigure, ValidationFigure, ValidityLimits
+from spoofcheck.wholefile import read_whole
 
 CONFIG_FILE = "config.json"
 MAX_CONFIG_BYTES = 16 << 20
@@ -583,25 +581,9 @@ def read_model_file(directory: Path, name: str) -> bytes:
         raise ModelError(f"{directory}: no such model directory")
     most = MAX_CONFIG_BYTES if name == CONFIG_FILE else MAX_WEIGHTS_BYTES
     try:
-        return read_regular(directory / name, most)
+        return read_whole(directory / name, most)
     except OSError as error:
         raise ModelError(f"{directory / name}: cannot be read ({error.strerror})") from error
-
-
-def read_regular(path: Path, most_bytes: int) -> bytes:
-    """The bytes of a file; a pipe or device could block, or never end.
-
-    Raises:
-        OSError: it cannot be read, is no regular file (`EINVAL`), or is larger than `most_bytes` (`EFBIG`).
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with os.fdopen(descriptor, "rb") as file:
-        entry = os.fstat(descriptor)
-        if not stat.S_ISREG(entry.st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file")
-        if entry.st_size > most_bytes:
-            raise OSError(errno.EFBIG, f"{entry.st_size:,} bytes; at most {most_bytes:,} are read")
-        return file.read(entry.st_size)  # not `most_bytes`: that much would be set aside
 
 
 def read_optional_record(path: Path, form: type[_Record], what: str) -> _Record | None:
@@ -615,7 +597,7 @@ def read_optional_record(path: Path, form: type[_Record], what: str) -> _Record 
         ModelError: it is damaged.
     """
     try:
-        return form.model_validate_json(read_regular(path, MAX_CONFIG_BYTES))
+        return form.model_validate_json(read_whole(path, MAX_CONFIG_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:

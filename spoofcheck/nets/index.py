@@ -26,9 +26,10 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spoofcheck.errors import ModelError, SpoofcheckError
-from spoofcheck.nets.config import CONFIG_FILE, MAX_CONFIG_BYTES, read_any_config, read_regular
+from spoofcheck.nets.config import CONFIG_FILE, MAX_CONFIG_BYTES, read_any_config
 from spoofcheck.nets.hub import PREFIX, fetch_model
 from spoofcheck.resources import models_dir, user_models_dir
+from spoofcheck.wholefile import read_whole
 
 INDEX_FILE = "index.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -346,7 +347,7 @@ _Document = TypeVar("_Document", bound=BaseModel)
 
 def _read(kind: type[_Document], path: Path, what: str) -> _Document:
     try:
-        return kind.model_validate_json(read_regular(path, MAX_CONFIG_BYTES))
+        return kind.model_validate_json(read_whole(path, MAX_CONFIG_BYTES))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:

@@ -15,9 +15,11 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spoofcheck.errors import ModelError, OutputError, UsageError
+from spoofcheck.nets.config import MAX_CONFIG_BYTES
 from spoofcheck.nets.hub import HubFile, Repository, cached_file, download_file, list_files
 from spoofcheck.nets.index import PublishedEntry, checked_sha256, read_index, read_origin, verify_directory, write_whole
 from spoofcheck.resources import user_models_dir
+from spoofcheck.wholefile import read_whole
 
 LOCK_FILE = "published.json"
 _DOWNLOADS = ".downloads"
@@ -229,7 +231,7 @@ def read_lock() -> Lock:
     """
     path = user_models_dir() / LOCK_FILE
     try:
-        return Lock.model_validate_json(path.read_bytes())
+        return Lock.model_validate_json(read_whole(path, MAX_CONFIG_BYTES))
     except FileNotFoundError:
         return Lock()
     except OSError as error:
