@@ -1,8 +1,12 @@
-"""Recordings made to attack their reader, byte by byte: absurd headers, sound that unfolds, containers that refer."""
+"""Recordings made to attack their reader, byte by byte: absurd headers, sound that unfolds, containers that refer.
+
+`python -m tests.hostile.crafted FILE.wav|FILE.flac HOURS` writes silence that takes no room on the disk.
+"""
 
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,3 +133,8 @@ def _crc(data: bytes, bits: int, polynomial: int) -> int:
         for _ in range(8):
             crc = (crc << 1 ^ polynomial if crc & top else crc << 1) & (1 << bits) - 1
     return crc
+
+
+if __name__ == "__main__":
+    place, hours = Path(sys.argv[1]), float(sys.argv[2])
+    (silent_flac if place.suffix == ".flac" else silent_wav)(place, 3_600 * hours)
