@@ -170,7 +170,9 @@ def watched(folder: Path, model: str | None, run: str) -> Soak:
         [folder / "recordings"], model, "--isolate", "--reproducible", "--json", str(folder / f"{run}.json"),
         store=folder / "store",
     )  # fmt: skip
-    environment = {**ENVIRONMENT, "TMPDIR": str(temporary), MARK: mark}
+    # torch keeps an empty folder for its compiler among the temporary files, one for each user and for good.
+    cache = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "torch")}
+    environment = {**ENVIRONMENT, **cache, "TMPDIR": str(temporary), MARK: mark}
     samples: list[Sample] = []
     began_s = time.monotonic()
     with (folder / f"{run}.log").open("w+b") as log:
