@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -514,12 +513,8 @@ def test_without_evidence_nothing_of_it_is_shown() -> None:
     assert not {"audio", "image"} & {tag for tag, _ in result.elements}
 
 
-def test_five_hundred_exhibits_are_quick_and_light() -> None:
-    example = large_document(exhibits=500, windows_each=60)
-    html.render(document([]))  # compiles the templates
-    started = time.process_time()
-    text = html.render(example)
-    assert time.process_time() - started < 3
+def test_five_hundred_exhibits_are_light() -> None:
+    text = html.render(large_document(exhibits=500, windows_each=60))
     assert len(text.encode()) < 15_000_000
     assert text.count('<article class="exhibit"') == 500
     assert text.count("<tr") > 30_000
