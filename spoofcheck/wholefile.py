@@ -27,7 +27,8 @@ def read_whole(path: Path, most_bytes: int, *, pipes: bool = False) -> bytes:
             raise OSError(errno.EINVAL, "Not a regular file")
         if entry.st_size > most_bytes:
             raise OSError(errno.EFBIG, f"{entry.st_size:,} bytes; at most {most_bytes:,} are read")
-        data = file.read(most_bytes + 1)
+        # Not `most_bytes` for what has a size: so much memory would be reserved at once.
+        data = file.read((entry.st_size if stat.S_ISREG(entry.st_mode) else most_bytes) + 1)
     if len(data) > most_bytes:
         raise OSError(errno.EFBIG, f"More than {most_bytes:,} bytes")
     return data

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from spoofcheck.errors import UsageError
+from spoofcheck.wholefile import read_whole
 from tests.fuzz.documents import LONGEST_MESSAGE, Target, failure_of, run, targets
 
 DOCUMENTS = Path(__file__).parent / "corpus" / "documents"
@@ -27,6 +28,12 @@ def test_past_failures_stay_mended(tmp_path: Path) -> None:
             assert failure is None, (path, failure and failure.why)
             replayed += 1
     assert replayed == sum(path.is_file() for path in DOCUMENTS.rglob("*")) > 0
+
+
+def test_a_small_file_reserves_little_memory_whatever_is_allowed(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.write_bytes(b"1234")
+    assert read_whole(small, most_bytes=1 << 50) == b"1234"
 
 
 @pytest.mark.parametrize(
