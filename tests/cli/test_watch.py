@@ -342,24 +342,29 @@ def test_killed_and_started_again_it_loses_nothing_and_doubles_nothing(
     folder: Path, log: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     given = [*command(folder, tiny_model, tmp_path / "store"), "--threshold", "-100", "--jsonl", str(log)]
-    write_noise(folder / "a.wav")
+
+    def arrive(name: str, seed: int) -> None:
+        """All at once: this machine may be too busy to write a file within the time in which one settles."""
+        write_noise(tmp_path / "made.wav", seed).rename(folder / name)
+
+    arrive("a.wav", 0)
 
     def count() -> int:
         return log.read_bytes().count(b"\n") if log.exists() else 0
 
     with started([*given, "--no-isolate"]) as process:
         until(lambda: count() == 1, process)
-        write_noise(folder / "b.wav", 1)
+        arrive("b.wav", 1)
         until(lambda: count() == 2, process)
-        write_noise(folder / "c.wav", 2)
+        arrive("c.wav", 2)
         process.kill()
         process.wait()
-    write_noise(folder / "d.wav", 3)
+    arrive("d.wav", 3)
     with log.open("ab") as file:
         file.write(b'{"schema_version":"1.0","tool')
     with started(given) as process:
         until(lambda: sorted(names_of_whole(log)) == ["a.wav", "b.wav", "c.wav", "d.wav"], process)
-        (folder / "e.part").write_bytes(write_noise(tmp_path / "e.wav", 4).read_bytes())
+        arrive("e.part", 4)
         (folder / "e.part").rename(folder / "e.wav")
         until(lambda: count() == 5, process)
         process.send_signal(signal.SIGTERM)
