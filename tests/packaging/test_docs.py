@@ -111,6 +111,7 @@ BY_HAND = {
     "spoofcheck ledger head": "case",
     "spoofcheck ledger note": "case",
     "spoofcheck serve": "serve",  # it runs until it is stopped
+    "spoofcheck watch": "watch",  # likewise
     "spoofcheck serve keys add": "serve",  # keys are random
     "spoofcheck serve keys list": "serve",
     "spoofcheck serve keys revoke": "serve",
