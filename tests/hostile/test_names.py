@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_every_output_comes_out_whole(locale: dict[str, str], folder: Path, tiny_model: Path, tmp_path: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHONIO"))}
-    options = ("--no-controls", "--no-trace", "--no-store", "--no-vad", "--no-acoustics", "--device", "cpu")
+    options = ("--no-controls", "--no-trace", "--no-store", "--no-vad", "--no-acoustics", "--no-isolate")
     targets = {form: tmp_path / f"result.{form}" for form in ("json", "jsonl", "csv", "report")}
     outputs = [part for form, target in targets.items() for part in (f"--{form}", target)]
     labels = tmp_path / "labels"
