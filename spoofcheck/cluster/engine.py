@@ -311,7 +311,7 @@ class RayEngine:
                 fn_constructor_args=(self._work.setup,),
                 batch_size=_ROWS_PER_PASS_GPU if plan.network_gpus else _ROWS_PER_PASS_CPU,
                 batch_format="pyarrow",
-                compute=ActorPoolStrategy(size=plan.networks, max_tasks_in_flight_per_actor=in_flight),
+                compute=ActorPoolStrategy(size=min(plan.networks, tasks), max_tasks_in_flight_per_actor=in_flight),
                 num_cpus=plan.network_cpus or None,
                 num_gpus=plan.network_gpus or None,
                 ray_remote_args_fn=self._work.survival,

@@ -44,7 +44,7 @@ def resources() -> Iterator[Resources]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
-    for n, seconds in enumerate((90, 1, 30, 7, 12)):
+    for n, seconds in enumerate((40, 1, 20, 7)):
         write_wav(folder / f"mono-{n}.wav", noise(16_000 * seconds, seed=n), 16_000)
     write_wav(folder / "stereo.wav", np.hstack([noise(300_000, seed=8), noise(300_000, seed=9)]), 16_000)
     (folder / "damaged.wav").write_bytes((folder / "mono-0.wav").read_bytes()[:50])
@@ -94,7 +94,7 @@ def test_every_input_has_its_one_result_whatever_dies(resources: Resources, fold
     reading = asking.first_reading()
     assert isinstance(reading, WindowReading)
     setup = setup_for(asking, tiny_model, OPTIONS, plan.device)
-    engine = RayEngine(Work(setup, Poisonous(reading), plan, chunk_windows=2, retries=1))
+    engine = RayEngine(Work(setup, Poisonous(reading), plan, chunk_windows=2, retries=0))
     killer = Killer()
     found = list(engine.examined_inputs(inputs, killer))
     engine.close()
@@ -111,9 +111,9 @@ def test_the_command_finds_over_ray_what_it_finds_alone(
     resources: Resources, folder: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     def scan(*options: str) -> list[dict[str, object]]:
-        target = tmp_path / "result.json"
+        target = tmp_path / f"result-{len(engines)}.json"
         status = run(["scan", "--model", str(tiny_model), "--no-vad", "--quiet", "--json", str(target), *options])
-        assert status in (1, 3)
+        assert status == 2, "the controls take a model of random weights for what it is"
         document = json.loads(target.read_text())
         engines.append(document["run"]["engine"])
         controls.append(document["controls"])
