@@ -100,6 +100,8 @@ class Fetcher:
         info: dict[str, Any] = files.info(path)
         if info.get("type") == "directory":
             raise InputError("is-directory", "This is a prefix, not an object.")
+        if info.get("type") == "other":  # copying from a device might never end
+            raise InputError("not-a-file", "This is a pipe, device or socket; only regular files are read.")
         size = info.get("size")
         self._check(target, size if isinstance(size, int) else 0)
         check = self._check

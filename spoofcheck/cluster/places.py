@@ -26,6 +26,8 @@ _WEB: Final = frozenset({"http", "https"})
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _AUTHORITY = re.compile(r"(?<=://)[^/?#]*@")
 _QUERY = re.compile(r"[?#].*\Z", re.DOTALL)
+_OBJECT_QUERY = re.compile(r"\?[\w.~%-]+=.*\Z", re.DOTALL)
+"""In the names of objects `?` and `#` are characters like others; only what is written as a query is taken for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Remote:
     @property
     def shown(self) -> str:
         """The address as results and messages have it, see `without_secrets`."""
-        return without_secrets(self.uri)
+        return display_path(without_secrets(self.uri))
 
     @property
     def extension(self) -> str:
@@ -102,7 +104,10 @@ def without_secrets(text: str) -> str:
     def authority(match: re.Match[str]) -> str:
         return match[0] if text.lower().startswith("abfs") and ":" not in match[0] else ""
 
-    return _AUTHORITY.sub(authority, _QUERY.sub("", text), count=1)
+    scheme = text.partition("://")[0].lower()
+    query = _QUERY if scheme in _WEB or scheme not in SCHEMES else _OBJECT_QUERY
+    bare = text if scheme == "file" else query.sub("", text)
+    return _AUTHORITY.sub(authority, bare, count=1)
 
 
 def find_places(names: Sequence[str], *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Iterator[Entry]:
@@ -151,6 +156,9 @@ def _find_remote(named: Remote, include: tuple[str, ...], exclude: tuple[str, ..
     if named.scheme in _WEB:  # has no folders
         yield named
         return
+    if named.scheme == "file":
+        yield from _find_files(named, include, exclude)
+        return
     try:
         files, root = file_system_of(named.uri)
         if files.isfile(root):
@@ -170,6 +178,15 @@ def _find_remote(named: Remote, include: tuple[str, ...], exclude: tuple[str, ..
     prefix = root.rstrip("/") + "/"
     for relative in _chosen([_below(name, prefix) for name in objects], include, exclude):
         yield Remote(f"{named.uri.rstrip('/')}/{relative}")
+
+
+def _find_files(named: Remote, include: tuple[str, ...], exclude: tuple[str, ...]) -> Iterator[Remote | RemoteSkipped]:
+    """As `find_inputs`: a folder may hold links that lead out of it, pipes and devices, which are never opened."""
+    root = Path(named.uri.partition("://")[2]).absolute()
+    for entry in find_inputs([root], include=include, exclude=exclude):
+        path = entry.path if isinstance(entry, Skipped) else entry
+        remote = named if path == root else Remote(f"{named.uri.rstrip('/')}/{path.relative_to(root).as_posix()}")
+        yield RemoteSkipped(remote, entry.code, entry.message) if isinstance(entry, Skipped) else remote
 
 
 def _below(name: str, prefix: str) -> str:

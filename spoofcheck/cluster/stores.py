@@ -45,11 +45,14 @@ def file_system_of(uri: str) -> tuple[Any, str]:
 
     Credentials come from where the store's own tools look for them: environment, configuration, the machine's role.
     """
-    from fsspec.core import url_to_fs
+    from fsspec import get_filesystem_class
 
-    web = {"get_client": _web_client} if uri.lower().startswith(("http://", "https://")) else {}
-    files, path = url_to_fs(uri, **web)
-    return files, path
+    # Not `url_to_fs`: it takes `::` in a name for a chain of stores, and would read another object than the one named.
+    scheme, _, rest = uri.partition("://")
+    address = f"{scheme.lower()}://{rest}"
+    kind = get_filesystem_class(scheme.lower())
+    web = {"get_client": _web_client} if scheme.lower() in ("http", "https") else {}
+    return kind(**{**kind._get_kwargs_from_urls(address), **web}), kind._strip_protocol(address)
 
 
 async def _web_client(**options: Any) -> Any:

@@ -115,6 +115,7 @@ def test_files_and_folders(fetcher: Fetcher, tmp_path: Path, tmp_path_factory: p
         assert copy.path.stat().st_mtime == 1_000_000_000
     assert fate(fetcher, f"file://{folder}")[0] == "is-directory"
     assert fate(fetcher, f"file://{folder}/none.wav")[0] == "not-found"
+    assert fate(fetcher, "file:///dev/zero")[0] == "not-a-file"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from spoofcheck.audio.inputs import find_inputs
 from spoofcheck.cluster.fetching import Fetcher, FetchLimits
 from spoofcheck.cluster.places import Entry, Remote, RemoteSkipped, find_places, is_address, without_secrets
+from spoofcheck.cluster.stores import file_system_of
 from spoofcheck.errors import UsageError
 from tests.support.webserver import s3_answers, web_server
 
@@ -23,6 +25,9 @@ pytest.importorskip("fsspec")
         ("https://token@host/a@b.wav", "https://host/a@b.wav"),
         ("abfs://container@account.dfs.example/a.wav?sig=abc", "abfs://container@account.dfs.example/a.wav"),
         ("abfs://name:key@account.dfs.example/a.wav", "abfs://account.dfs.example/a.wav"),
+        ("s3://bucket/call #1? no.wav", "s3://bucket/call #1? no.wav"),
+        ("s3://bucket/a.wav?X-Amz-Signature=abc#f", "s3://bucket/a.wav"),
+        ("file:///a?b=c#d.wav", "file:///a?b=c#d.wav"),
         ("./a.wav?b=c", "./a.wav?b=c"),
         ("mailto:a@b", "mailto:a@b"),
     ],
@@ -78,6 +83,30 @@ def test_what_is_not_there_is_said(folder: Path) -> None:
     (entry,) = find_places([f"file://{folder}/gone"])
     assert isinstance(entry, RemoteSkipped)
     assert (entry.place.uri, entry.code) == (f"file://{folder}/gone", "not-found")
+
+
+def test_a_folder_by_its_address_hides_no_links_pipes_or_devices(folder: Path) -> None:
+    (folder / "a.b" / "out.wav").symlink_to("/dev/zero")
+    os.mkfifo(folder / "a.b" / "pipe.wav")
+    (folder / "a.b" / os.fsdecode(b"\xff #1.wav")).write_bytes(b"not audio")
+    found = list(find_places([f"file://{folder}/a.b"]))
+    assert [(each.place.uri.rpartition("/")[2], each.code) for each in found if isinstance(each, RemoteSkipped)] == [
+        ("out.wav", "symlink-outside"),
+        ("pipe.wav", "not-a-file"),
+    ]
+    assert [str(each).rpartition("/")[2] for each in found if isinstance(each, Remote)] == ["q.wav", "\\xff #1.wav"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("file:///a/b.wav::memory://c.wav", "/a/b.wav::memory://c.wav"),
+        ("file:///a/memory::b #1.wav", "/a/memory::b #1.wav"),
+        ("FILE:///a/b.wav", "/a/b.wav"),
+    ],
+)
+def test_a_name_is_no_chain_of_stores(uri: str, path: str) -> None:
+    assert file_system_of(uri)[1] == path
 
 
 @pytest.mark.parametrize("name", ["ftp://host/a.wav", "memory://a", "concat://a"])
