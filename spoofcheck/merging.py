@@ -80,6 +80,7 @@ def merge(parts: Sequence[Part], command_line: Sequence[str], *, allow_gaps: boo
     _check_no_file_twice(parts)
     _check_versions(parts)
     _check_agreement(parts)
+    _check_exhibits(parts)
     if shards:
         division = _Division.of(shards)
         parts = division.parts
@@ -281,6 +282,21 @@ def _all_findings(parts: Sequence[Part]) -> Iterator[Finding]:
                     f"{owner.shown} and {part.shown}: both hold findings of {printable(finding.path)}; give one of them"
                 )
             yield finding
+
+
+def _check_exhibits(parts: Sequence[Part]) -> None:
+    """Refuse two recordings under one reference: a name alone was the only one of each scan, not of all together."""
+    owners: dict[str, tuple[Part, str]] = {}
+    for part in parts:
+        for finding in part.document.findings:
+            if finding.exhibit is None:
+                continue
+            owner, path = owners.setdefault(finding.exhibit, (part, finding.path))
+            if path != finding.path:
+                raise UsageError(
+                    f"{owner.shown} and {part.shown}: both {printable(path)} and {printable(finding.path)} are exhibit "
+                    f"{printable(finding.exhibit)}; name exhibits by their paths in the case file"
+                )
 
 
 def _without_group(finding: Finding) -> Finding:

@@ -263,6 +263,16 @@ def test_other_results_are_joined_in_the_order_given() -> None:
     ]
 
 
+def test_two_recordings_are_never_one_exhibit() -> None:
+    first, second = (
+        document([finding.model_copy(update={"exhibit": "EX-1"}) for finding in of_input(f"/{folder}/b.wav")])
+        for folder in ("one", "two")
+    )
+    assert len(merge([part("one.json", first)], COMMAND).findings) == 2
+    said = refusal(part("one.json", first), part("two.json", second))
+    assert "folder/one.json and folder/two.json: both /one/b.wav and /two/b.wav are exhibit EX-1" in said
+
+
 def test_hostile_names_and_values_stay_text() -> None:
     note = "\x1b[31m<b>" + "x" * 500
     name = "\x1b[2J\n<script>alert(1)</script>.json"
