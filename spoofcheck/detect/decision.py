@@ -132,9 +132,10 @@ def _verdict(
             limits,
         )
         if rest_llr <= rule.bonafide_threshold_llr:
+            other = "other speech" if covers_all(windows) else "other speech that was examined"
             return Verdict.PARTIAL, Reason(
                 code="spoofed-passage",
-                message=f"{_times(runs)} stand{'s' if len(runs) == 1 else ''} out as synthetic; the other speech "
+                message=f"{_times(runs)} stand{'s' if len(runs) == 1 else ''} out as synthetic; the {other} "
                 f"has LLR {rest_llr:+.2f} (positions are no finer than the window).",
             )
     if spoof_llr >= rule.spoof_threshold_llr:

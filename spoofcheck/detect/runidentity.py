@@ -81,6 +81,10 @@ LIBRARIES_WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "threadpoolctl": "sets the number of threads, which changes no score",
 }
 _FFMPEG_S = 30.0
+_CPU_FACTS = Path("/proc/cpuinfo")
+_CPU_KIND: Final = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")
+_CPU_ROUNDS: Final = ("amx", "avx", "fma")
+"""Beginnings of the flags of instructions that multiply and add."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +228,23 @@ def _machine_facts(device: torch.device) -> dict[str, str]:
         "architecture": platform.machine(),
         "system": sys.platform,
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "processor": _processor(),
         "accelerator": f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}" if on_cuda else "",
     }
+
+
+def _processor() -> str:
+    """The kind of processor and its instructions: libraries choose their kernels by both.
+
+    Empty where the system does not say.
+    """
+    try:
+        first = _CPU_FACTS.read_text(encoding="ascii", errors="replace").strip().partition("\n\n")[0]
+    except OSError:
+        return ""
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    flags = sorted(flag for flag in facts.get("flags", "").split() if flag.startswith(_CPU_ROUNDS))
+    return " ".join([*(facts[name] for name in _CPU_KIND if name in facts), *flags])
 
 
 def _plain(value: object) -> object:

@@ -193,6 +193,18 @@ def test_a_stretch_is_not_flagged_over_windows_that_nobody_looked_at() -> None:
     assert judged(scores(-3.0, -3.0, -3.0, 3.0, OVER_BUDGET, 3.0, -3.0))[::2] == (Verdict.BONAFIDE, 0)
 
 
+def test_a_stretch_that_was_found_all_the_same_is_compared_with_what_was_examined() -> None:
+    config = tiny_config()
+    for left_out, words in (
+        (-3.0, "the other speech has LLR"),
+        (OVER_BUDGET, "the other speech that was examined has"),
+    ):
+        windows = scores(-3.0, left_out, -3.0, 3.0, 3.0, -3.0, -3.0)
+        decision = decide(windows, FILE, QUALITY, config.calibration, config.decision, config.validated)
+        assert decision.verdict is Verdict.PARTIAL
+        assert words in decision.reasons[0].message
+
+
 def test_too_little_speech_is_that_of_the_examined_windows() -> None:
     whole = scores(3.0, 3.0, speech_s=0.6)
     assert judged(whole)[0] is Verdict.SPOOF, "the channel holds 60 s"

@@ -341,6 +341,13 @@ def test_the_fingerprint_is_of_model_program_and_machine(
         with monkeypatch.context() as patch:
             patch.setattr(place, (lambda: "vax") if name == "machine" else "99.0")
             assert run_facts(scanner)[name] != facts[name]
+    cpus = tmp_path / "cpuinfo"
+    monkeypatch.setattr("spoofcheck.detect.runidentity._CPU_FACTS", cpus)
+    kinds = []
+    for vendor, flags in (("A", "fma avx512_bf16"), ("A", "fma avx512_bf16 amx_bf16"), ("B", "fma avx512_bf16")):
+        cpus.write_text("".join(f"processor\t: {n}\nvendor_id\t: {vendor}\nflags\t: fpu {flags}\n\n" for n in (0, 1)))
+        kinds.append(run_facts(scanner)["machine"]["processor"])
+    assert kinds == ["A avx512_bf16 fma", "A amx_bf16 avx512_bf16 fma", "B avx512_bf16 fma"]
     package = tmp_path / "package"
     package.mkdir()
     (package / "a.py").write_text("x = 1\n")
