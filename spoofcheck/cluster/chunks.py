@@ -128,7 +128,7 @@ class _Edition:
     last: int | None = None
 
     def is_complete(self) -> bool:
-        return self.last is not None and len(self.chunks) == self.last + 1
+        return self.last is not None and all(number in self.chunks for number in range(self.last + 1))
 
 
 class Assembly:
@@ -156,8 +156,10 @@ class Assembly:
         if editions is None:
             return None
         edition = editions.setdefault(chunk.edition, _Edition())
-        edition.chunks.setdefault(chunk.number, chunk)
-        if chunk.end is not None:
+        if chunk.end is None:
+            edition.chunks.setdefault(chunk.number, chunk)
+        else:  # one attempt may end, for want of time, where another that was killed had gone on
+            edition.chunks[chunk.number] = chunk
             edition.last = chunk.number
         if not edition.is_complete() or edition.last is None:
             return None

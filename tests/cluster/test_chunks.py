@@ -48,3 +48,13 @@ def test_a_recording_can_be_asked_for_again() -> None:
     assembly.reopen(0)
     assert assembly.missing == [0]
     assert assembly.add(chunk(0, last=True)) is not None
+
+
+def test_attempts_that_end_at_different_places_make_one_recording() -> None:
+    killed_later, killed_earlier = [chunk(n) for n in range(4)], [chunk(0)]
+    refused = chunk(2, last=True)
+    for former in (killed_later, killed_earlier, []):
+        arriving = [*former, chunk(0), chunk(1), refused]
+        assembly = Assembly([0])
+        assert [whole.end for each in arriving if (whole := assembly.add(each)) is not None] == [END]
+        assert assembly.missing == []
