@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
 from spoofcheck import __version__
+from spoofcheck.detect.runidentity import reading_libraries, source_sha256
 from spoofcheck.detect.scan import Scanner, ScanOptions
 from spoofcheck.errors import ModelError
 
@@ -19,8 +19,8 @@ _Kind = TypeVar("_Kind", bound=Scanner)
 class Identity:
     """What shapes findings and could differ between machines."""
 
-    spoofcheck: str
-    torch: str
+    program: str
+    libraries: tuple[tuple[str, str | None], ...]
     model: tuple[str, str]
     tracer: tuple[str, str] | None
     sources: str | None
@@ -31,8 +31,8 @@ def identity_of(scanner: Scanner) -> Identity:
     """Of a loaded scanner."""
     tracer = scanner.tracer
     return Identity(
-        spoofcheck=__version__,
-        torch=version("torch"),
+        program=f"{__version__} {source_sha256()}",
+        libraries=tuple(sorted(reading_libraries(scanner.options.evidence.is_any).items())),
         model=(scanner.bundle.weights_sha256, scanner.bundle.config_sha256),
         tracer=None if tracer is None else (tracer.bundle.weights_sha256, tracer.bundle.config_sha256),
         sources=None if tracer is None or tracer.enrolled is None else tracer.enrolled.store.sha256,
@@ -67,7 +67,7 @@ class Setup:
             names = [name for name in Identity.__slots__ if getattr(found, name) != getattr(self.identity, name)]
             raise ModelError(
                 f"{platform.node()}: {' and '.join(names)} of this worker are not those of the machine that asks; "
-                "every node needs the same version of spoofcheck, model, tracer and store of sources"
+                "every node needs the same spoofcheck, libraries, model, tracer and store of sources"
             )
         return scanner
 

@@ -188,9 +188,17 @@ def _tracer_facts(scanner: Scanner) -> dict[str, Any] | None:
 
 
 def _library_facts(scanner: Scanner) -> dict[str, str | None]:
-    names = [*LIBRARIES, *(EVIDENCE_LIBRARIES if scanner.options.evidence.is_any else ())]
-    if scanner.scorer.runtime == "onnx":
-        names += ["onnx", "onnxruntime"]
+    names = ("onnx", "onnxruntime") if scanner.scorer.runtime == "onnx" else ()
+    return {**reading_libraries(scanner.options.evidence.is_any), **{name: _version(name) for name in names}}
+
+
+def reading_libraries(with_evidence: bool) -> dict[str, str | None]:
+    """Versions of what reads, decodes and computes in every scan, and of the program that decodes, by its hash.
+
+    Args:
+        with_evidence: and of what measures and draws.
+    """
+    names = [*LIBRARIES, *(EVIDENCE_LIBRARIES if with_evidence else ())]
     return {
         **{name: _version(name) for name in names},
         "python": platform.python_version(),

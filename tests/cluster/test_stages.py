@@ -134,6 +134,6 @@ def test_nobody_hashes_for_nobody(scanner: Scanner, folder: Path) -> None:
 
 
 def test_a_worker_with_another_model_is_refused(setup: Setup) -> None:
-    other = replace(setup, identity=replace(setup.identity, model=("0" * 64, "0" * 64), torch="0"))
-    with pytest.raises(ModelError, match="torch and model of this worker are not those"):
+    other = replace(setup, identity=replace(setup.identity, model=("0" * 64, "0" * 64), libraries=()))
+    with pytest.raises(ModelError, match="libraries and model of this worker are not those"):
         other.scanner(Scanner)
