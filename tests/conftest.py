@@ -7,8 +7,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from tests.support.models import tiny_bundle, tiny_tracer
+
+# A loaded machine may take longer over one example than hypothesis allows.
+settings.register_profile("spoofcheck", deadline=None)
+settings.load_profile("spoofcheck")
 
 
 @pytest.fixture(scope="session", autouse=True)
