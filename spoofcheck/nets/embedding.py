@@ -37,7 +37,10 @@ class StatisticsEmbedding(nn.Module):
         self.register_buffer("mean", torch.zeros(2 * channels))
         self.register_buffer("spread", torch.ones(2 * channels))
         self.projection = nn.Linear(2 * channels, embedding)
-        self.register_buffer("prototypes", functional.normalize(torch.randn(classes, embedding), dim=1))
+        prototypes = torch.empty(classes, embedding)
+        if not prototypes.is_meta:  # a sketch has no values, and random ones would load 100 MB of symbolic algebra
+            prototypes = functional.normalize(prototypes.normal_(), dim=1)
+        self.register_buffer("prototypes", prototypes)
 
     def forward(self, features: Tensor) -> Tensor:
         """Shape: `[B, channels, T]` -> `[B, classes]`."""

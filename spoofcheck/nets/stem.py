@@ -66,7 +66,8 @@ class SpectralStem(nn.Module):
         self.cnn = nn.Sequential(*layers)
         self.cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.out_channels = previous * rows
-        self.register_buffer("window", torch.hann_window(fft_samples), persistent=False)
+        # Where shapes alone are wanted (`torch.device("meta")`), torch loads 100 MB of symbolic algebra for a window.
+        self.register_buffer("window", torch.hann_window(fft_samples, device="cpu"), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Shape: `[B, N]` -> `[B, out_channels, T]`. The spectrum is float32 even under autocast."""

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,3 +178,11 @@ def test_a_model_among_the_shipped_ones_must_be_listed(model: Path, monkeypatch:
     stray = tiny_bundle(model.parent / "stray")
     with pytest.raises(ModelError, match=r"stray: not listed in index\.json"):
         load_bundle(stray)
+
+
+def test_loading_what_is_shipped_needs_no_symbolic_algebra() -> None:
+    program = (
+        "import sys; from spoofcheck.nets.bundle import load_bundle, load_tracer; from spoofcheck.nets.index import *; "
+        "load_bundle(find_model(None)); load_tracer(find_model('compact-tracer')); sys.exit('sympy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
