@@ -21,7 +21,7 @@ demo: $(READY)  ## Scan the example recordings, write demo-report.html and demo-
 	echo "The report is demo-report.html, the result document demo-scan.json."
 
 test: lint types  ## Check style and types, then run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 lint: $(DEV_READY)  ## Check style
 	$(BIN)/ruff check .
